@@ -1,0 +1,84 @@
+"""Environment + arguments -> one frozen Settings. Arguments win; the environment is read at each `evaluate`, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from evalpoint.errors import ConfigurationError
+
+__all__ = ["Settings", "flag", "from_environment"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How an evaluation works: every limit and deadline, with its default. Times are seconds."""
+
+    max_workers: int = 10
+    """Rows predicted at a time, and rows scored at a time."""
+    max_scorer_workers: int = 10
+    """Scorers of one row at a time, at most the number of scorers."""
+    async_timeout: float = 300.0
+    """For an async predict function or scorer."""
+    max_retries: int = 3
+    """How often an unreachable or broken endpoint is tried again."""
+    connect_timeout: float = 10.0
+    attempt_timeout: float = 310.0
+    """One attempt, from the request's first byte to the answer's last; the server's own limit is 297 s."""
+    call_timeout: float = 600.0
+    """One call with all its attempts and waits."""
+    scorer_tracing: bool = False
+    """Keep a trace of every judge call."""
+    judge_model: str | None = None
+    """The judge of scorers that name none."""
+
+
+def flag(text: str) -> bool:
+    """`true`, `1`, `yes`, `on` and their opposites, in any case."""
+    word = text.strip().lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off", ""):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+_VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "max_workers": ("MLFLOW_GENAI_EVAL_MAX_WORKERS", int),
+    "max_scorer_workers": ("MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS", int),
+    "async_timeout": ("MLFLOW_GENAI_EVAL_ASYNC_TIMEOUT", float),
+    "max_retries": ("MLFLOW_GENAI_EVAL_MAX_RETRIES", int),
+    "scorer_tracing": ("MLFLOW_GENAI_EVAL_ENABLE_SCORER_TRACING", flag),
+    "judge_model": ("MLFLOW_GENAI_JUDGE_DEFAULT_MODEL", str),
+}
+_AT_LEAST_ONE = ("max_workers", "max_scorer_workers")
+_POSITIVE = ("async_timeout", "connect_timeout", "attempt_timeout", "call_timeout")
+
+
+def from_environment(environ: Mapping[str, str], **arguments: Any) -> Settings:
+    """Settings from MLflow's environment variables under their own names, and from arguments; None means "not given".
+
+    Raises:
+        ConfigurationError: A value is not what it should be; all of them are named at once.
+    """
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for name, (variable, convert) in _VARIABLES.items():
+        text = environ.get(variable, "").strip()
+        if text and arguments.get(name) is None:
+            try:
+                values[name] = convert(text)
+            except ValueError:
+                kind = {int: "a whole number", float: "a number of seconds", flag: "true or false"}[convert]
+                wrong.append(f"{variable}={text!r} should be {kind}")
+    values.update({name: value for name, value in arguments.items() if value is not None})
+    known = {field.name for field in fields(Settings)}
+    wrong += [f"{name!r} is no setting" for name in values if name not in known]
+    wrong += [f"{name} is {values[name]!r}; it should be 1 or more" for name in _AT_LEAST_ONE if name in values and values[name] < 1]
+    wrong += [f"{name} is {values[name]!r}; it should be more than 0" for name in _POSITIVE if name in values and values[name] <= 0]
+    if values.get("max_retries", 0) < 0:
+        wrong.append(f"max_retries is {values['max_retries']!r}; it should be 0 or more")
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+    return Settings(**values)
