@@ -1,0 +1,31 @@
+"""Text from outside without secrets, fit for a message that people read and logs keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["redact"]
+
+_HIDDEN = "[hidden]"
+_SCHEMES = re.compile(r"\b(bearer|basic)(\s+|%20|\+)[\w.~+/=-]{4,}", re.IGNORECASE)
+_TOKENS = re.compile(
+    r"\b(?:dapi|dkea|dose|doses|dsapi)[0-9a-f]{16,}(?:-\d+)?\b"  # Databricks' own tokens and secrets
+    r"|\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"  # JSON web tokens
+    r"|\bsk-[\w-]{16,}",  # keys of model providers
+)
+_SHORTEST = 6
+"""Known values shorter than this hide nothing and would make holes in ordinary words."""
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text with tokens hidden: those known by value, and whatever looks like one.
+
+    Args:
+        text: Anything.
+        secrets: Values of authenticating headers; of `Bearer abc` the `abc` is hidden on its own, too.
+    """
+    known = {part for value in secrets for part in (value, *value.split()) if len(part) >= _SHORTEST}
+    for part in sorted(known, key=len, reverse=True):
+        text = text.replace(part, _HIDDEN)
+    return _TOKENS.sub(_HIDDEN, _SCHEMES.sub(rf"\1 {_HIDDEN}", text))
