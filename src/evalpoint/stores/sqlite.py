@@ -1,0 +1,327 @@
+"""The embedded store: one SQLite file, any number of threads and processes, every write one short transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from evalpoint.entities import (
+    Assessment,
+    Evaluation,
+    Event,
+    Experiment,
+    Feedback,
+    Metric,
+    Row,
+    RowKey,
+    RowState,
+    Run,
+    RunStatus,
+    Spent,
+    Trace,
+)
+from evalpoint.errors import ConfigurationError
+from evalpoint.formats import new_assessment_id
+from evalpoint.protocols import Clock, RowRecord, VerdictRecord
+from evalpoint.stores import assessments, evaluations, experiments, migrations, recording, traces
+from evalpoint.stores.connections import Connections
+from evalpoint.stores.filters import Search, experiment_key
+from evalpoint.stores.translation import translated
+
+__all__ = ["SqliteStore", "open_store"]
+
+ADDED_AT_ONCE = 500
+"""Rows written by one transaction."""
+READ_AT_ONCE = 100
+"""Rows read by one statement; between two of them no cursor is open, so that others may write."""
+WHOLE_AT_ONCE = 20
+"""The same where each comes with its trace."""
+
+
+def open_store(uri_or_path: str | Path, *, clock: Clock = time.time) -> SqliteStore:
+    """The store in a file, which is made when it is not there yet.
+
+    Args:
+        uri_or_path: A path, `sqlite:///file` or `sqlite:////absolute/file`.
+        clock: Seconds since the epoch.
+
+    Raises:
+        ConfigurationError: The address is none of a file, or its folder does not exist.
+        StoreError: The file cannot be used: it is another program's, a newer evalpoint's, damaged, or cannot be written.
+    """
+    path = _path(uri_or_path)
+    if path.is_dir():
+        raise ConfigurationError(f"The store {str(path)!r} is a folder; give a file in it, such as {str(path / 'evalpoint.db')!r}.")
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"The store {str(path)!r} cannot be made, because its folder {str(path.parent)!r} does not exist. Make it first."
+        )
+    connections = Connections(path)
+    try:
+        with translated(path):
+            migrations.bring_up_to_date(connections.mine(), path)
+    except BaseException:
+        connections.close()
+        raise
+    return SqliteStore(connections, clock=clock)
+
+
+def _path(uri_or_path: str | Path) -> Path:
+    text = str(uri_or_path)
+    if text.startswith("sqlite:///"):
+        text = text[len("sqlite:///") :].partition("?")[0]
+    elif "://" in text or text.startswith("sqlite:"):
+        raise ConfigurationError(f"{text!r} is no address of an embedded store; give a path, sqlite:///file or sqlite:////absolute/file.")
+    if not text or text == ":memory:" or "\0" in text:
+        raise ConfigurationError(f"The store needs a file, and {text!r} is none: threads and later processes read what this one writes.")
+    return Path(text).expanduser().absolute()
+
+
+class SqliteStore:
+    """Implements `protocols.Store`. Get one from `open_store`; end it with `close()` or a `with` block."""
+
+    def __init__(self, connections: Connections, *, clock: Clock = time.time, new_id: Callable[[], str] = new_assessment_id) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._new_id = new_id
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self._connections.path}"
+
+    @property
+    def path(self) -> Path:
+        return self._connections.path
+
+    def __repr__(self) -> str:
+        return f"SqliteStore({str(self.path)!r})"
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._connections.reading()
+
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._connections.writing()
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _stamp(self) -> assessments.Stamp:
+        return assessments.Stamp(now_ms=self._now_ms(), new_id=self._new_id)
+
+    # experiments and runs
+
+    def ensure_experiment(self, name: str) -> Experiment:
+        """The experiment of this name, made when there is none."""
+        with self._writing() as connection:
+            return experiments.ensure_experiment(connection, name, self._now_ms())
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        """Raises: NotFound: There is none of this id; the message names the nearest."""
+        with self._reading() as connection:
+            return experiments.find_experiment(connection, experiment_id, self.uri)
+
+    def experiments(self) -> list[Experiment]:
+        """All of them, in order of creation."""
+        with self._reading() as connection:
+            return experiments.list_experiments(connection)
+
+    def create_run(self, run: Run) -> None:
+        """Raises: NotFound: Its experiment does not exist. UsageError: A run of this id does."""
+        with self._writing() as connection:
+            experiments.create_run(connection, run, self.uri)
+
+    def run(self, run_id: str) -> Run:
+        """The run of this id, of an id that begins so (from four characters on), or of this name, when only one fits.
+
+        Raises:
+            NotFound: None fits, or several do; the message names the nearest.
+        """
+        with self._reading() as connection:
+            return experiments.find_run(connection, run_id, self.uri)
+
+    def search_runs(
+        self, experiment_ids: Sequence[str] | None = None, *, filter_string: str = "", max_results: int = 1000, order_by: Sequence[str] = ()
+    ) -> list[Run]:
+        """Runs of these experiments, or of all; the latest first unless ordered otherwise."""
+        search = Search(experiment_ids=experiment_ids, filter_string=filter_string, max_results=max_results, order_by=order_by)
+        with self._reading() as connection:
+            return experiments.search_runs(connection, search)
+
+    def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:
+        with self._writing() as connection:
+            experiments.end_run(connection, run_id, status, end_time, self.uri)
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Raises: UsageError: One is there already with another value; then none is written."""
+        with self._writing() as connection:
+            experiments.log_params(connection, run_id, params, self.uri)
+
+    def log_metrics(self, run_id: str, metrics: Iterable[Metric]) -> None:
+        """Adds to the metrics' histories."""
+        given = list(metrics)
+        with self._writing() as connection:
+            experiments.log_metrics(connection, run_id, given, self.uri)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        with self._writing() as connection:
+            experiments.set_tags(connection, run_id, tags, self.uri)
+
+    # evaluations and their rows
+
+    def create_evaluation(self, evaluation: Evaluation) -> Evaluation:
+        """The evaluation as written: with the next number within its run."""
+        with self._writing() as connection:
+            return evaluations.create_evaluation(connection, evaluation, self.uri)
+
+    def evaluations(self, run_id: str) -> list[Evaluation]:
+        with self._reading() as connection:
+            return evaluations.evaluations_of(connection, run_id)
+
+    def evaluation(self, evaluation_id: str) -> Evaluation:
+        with self._reading() as connection:
+            return evaluations.find_evaluation(connection, evaluation_id, self.uri)
+
+    def add_rows(self, evaluation_id: str, rows: Iterable[Row]) -> int:
+        """Writes rows as pending, as they come and a batch at a time; how many there were."""
+        self.evaluation(evaluation_id)
+        source, count = iter(rows), 0
+        while batch := list(islice(source, ADDED_AT_ONCE)):
+            with self._writing() as connection:
+                evaluations.add_rows(connection, evaluation_id, batch)
+            count += len(batch)
+        return count
+
+    def discard_evaluation(self, evaluation_id: str) -> None:
+        """Removes an evaluation that must not have been: with its rows and verdicts, not with its traces."""
+        with self._writing() as connection:
+            evaluations.discard_evaluation(connection, evaluation_id)
+
+    def pending(self, evaluation_id: str) -> Iterator[Row]:
+        """The rows without a final state, in order. Rows that get one meanwhile are left out; recording on any thread is fine."""
+        self.evaluation(evaluation_id)
+        return self._pending(evaluation_id)
+
+    def _pending(self, evaluation_id: str) -> Iterator[Row]:
+        after: RowKey | None = evaluations.BEFORE_ALL
+        while after is not None:
+            with self._reading() as connection:
+                page = evaluations.pending_page(connection, evaluation_id, after, READ_AT_ONCE)
+            yield from page
+            after = page[-1].key if page else None
+
+    def record(self, evaluation_id: str, events: Sequence[Event]) -> None:
+        """Writes what happened, all of it or nothing.
+
+        Raises:
+            StoreError: It could not be written, or tells of rows that the evaluation does not have.
+        """
+        if not events:
+            return
+        with self._writing() as connection:
+            recording.record(connection, evaluation_id, events, self._stamp())
+
+    def finish_evaluation(
+        self, evaluation_id: str, *, unfinished: RowState, dataset_digest: str | None = None, summary: Mapping[str, Any] | None = None
+    ) -> int:
+        """Gives the rows that have no final state this one, and keeps the final figures; how many rows there were."""
+        self.evaluation(evaluation_id)
+        with self._writing() as connection:
+            return evaluations.finish_evaluation(connection, evaluation_id, unfinished, dataset_digest, summary)
+
+    def state_counts(self, evaluation_id: str) -> Mapping[RowState, int]:
+        """How many rows are in each state that occurs."""
+        with self._reading() as connection:
+            return evaluations.state_counts(connection, evaluation_id)
+
+    def rows(self, evaluation_id: str, *, with_traces: bool = False) -> Iterator[RowRecord]:
+        """All rows in order, read as they are asked for."""
+        self.evaluation(evaluation_id)
+        return self._rows(evaluation_id, with_traces=with_traces)
+
+    def _rows(self, evaluation_id: str, *, with_traces: bool) -> Iterator[RowRecord]:
+        after: RowKey | None = evaluations.BEFORE_ALL
+        limit = WHOLE_AT_ONCE if with_traces else READ_AT_ONCE
+        while after is not None:
+            with self._reading() as connection:
+                page = evaluations.rows_page(connection, evaluation_id, after, limit, with_traces=with_traces)
+            yield from page
+            after = page[-1].row.key if page else None
+
+    def verdicts(self, evaluation_id: str) -> Iterator[VerdictRecord]:
+        """All verdicts in order of row and repeat, then of the evaluation's scorers; read as they are asked for."""
+        order = {spec.name: number for number, spec in enumerate(self.evaluation(evaluation_id).scorers)}
+        return self._verdicts(evaluation_id, order)
+
+    def _verdicts(self, evaluation_id: str, order: Mapping[str, int]) -> Iterator[VerdictRecord]:
+        after: RowKey | None = evaluations.BEFORE_ALL
+        while after is not None:
+            with self._reading() as connection:
+                page, after = evaluations.verdicts_page(connection, evaluation_id, order, after, READ_AT_ONCE)
+            yield from page
+
+    def spent(self, evaluation_id: str) -> Mapping[str, Spent]:
+        """What each scorer's calls have cost."""
+        with self._reading() as connection:
+            return evaluations.spent_per_scorer(connection, evaluation_id)
+
+    # traces and assessments
+
+    def save_trace(self, trace: Trace, *, experiment_id: str, run_id: str | None = None) -> None:
+        """Writes a trace that belongs to no row; one of the same id is replaced, and what was said about it stays."""
+        with self._writing() as connection:
+            experiments.find_experiment(connection, experiment_id, self.uri)
+            if run_id is not None:
+                experiments.require_run(connection, run_id, self.uri)
+            traces.write_trace(connection, trace, self._stamp(), experiment_id=experiment_key(experiment_id), run_id=run_id)
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """The trace with everything that is said about it; None when it is not here."""
+        with self._reading() as connection:
+            return next(iter(traces.find_traces(connection, [trace_id]).values()), None)
+
+    def search_traces(
+        self,
+        experiment_ids: Sequence[str] | None = None,
+        *,
+        run_id: str | None = None,
+        filter_string: str = "",
+        max_results: int = 100,
+        order_by: Sequence[str] = (),
+        include_spans: bool = True,
+    ) -> list[Trace]:
+        """Traces of these experiments, or of all, and of this run; the latest first unless ordered otherwise."""
+        search = Search(
+            experiment_ids=experiment_ids, run_id=run_id, filter_string=filter_string, max_results=max_results, order_by=order_by
+        )
+        with self._reading() as connection:
+            return traces.search_traces(connection, search, include_spans=include_spans)
+
+    def add_assessment(self, trace_id: str, assessment: Assessment) -> Assessment:
+        """The assessment as written: with its trace, id and times. Raises: NotFound: The trace is not here."""
+        with self._writing() as connection:
+            return assessments.add_assessment(connection, trace_id, assessment, self._stamp(), self.uri)
+
+    def override_feedback(self, trace_id: str, assessment_id: str, feedback: Feedback) -> Feedback:
+        """Puts new feedback in the place of an old one, which stays readable and is no longer valid.
+
+        Raises:
+            NotFound: The trace or the assessment is not here.
+            UsageError: The assessment is an expectation, or has been overridden already.
+        """
+        with self._writing() as connection:
+            return assessments.override_feedback(connection, trace_id, assessment_id, feedback, self._stamp(), self.uri)
