@@ -1,0 +1,90 @@
+"""Asking the target for an answer, and a scorer for its verdict: the two places where foreign code runs, and may fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from evalpoint.calls import account
+from evalpoint.engine.loop import AsyncLoop
+from evalpoint.entities import AssessmentError, Failure, Feedback, Prediction, Reply, Row, RowKey, RowState, Trace, Verdict
+from evalpoint.errors import CallTimeout, JudgeError
+from evalpoint.formats.plain import copy_plain, json_safe
+from evalpoint.protocols import Grader, Recorder, Subject
+
+__all__ = ["Live", "Sheet", "Target", "ask_scorer", "predict"]
+
+SCORER_TRACE_ID = "mlflow.assessment.scorerTraceId"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """A predict function, called with a row's inputs as keyword arguments; sync or async."""
+
+    name: str
+    call: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Answers that came with the data."""
+
+    reply: Callable[[Row], Reply]
+
+
+Target: TypeAlias = Live | Sheet
+
+
+def predict(row: Row, target: Target, *, recorder: Recorder, loop: AsyncLoop, async_timeout: float) -> Prediction:
+    """The target's answer to one row, or why there is none. Never raises."""
+    if isinstance(target, Sheet):
+        return target.reply(row)
+    inputs: Mapping[str, Any] = copy_plain(row.inputs)
+    with account() as used, recorder.record(target.name, row.inputs, row.key) as recording:
+        started = time.perf_counter()
+        try:
+            outputs = json_safe(loop.finish(target.call(**inputs), async_timeout))
+        except BaseException as error:  # noqa: BLE001 - the user's function may raise anything, SystemExit too: it is this row's failure, and a worker that died of it would lose the row
+            return Failure(
+                state=RowState.TIMEOUT if isinstance(error, CallTimeout) else RowState.TARGET_ERROR,
+                error=AssessmentError.of(error),
+                trace=recording.failed(error),
+                latency_ms=_milliseconds(started, used.lost_seconds),
+            )
+        return Reply(
+            outputs=outputs,
+            trace=recording.answered(outputs),
+            latency_ms=_milliseconds(started, used.lost_seconds),
+            adopted=recording.linked,
+        )
+
+
+def _milliseconds(started: float, lost_seconds: float) -> float:
+    """The call's own time: without waiting for a permit, between attempts, or for attempts that failed."""
+    return max(0.0, time.perf_counter() - started - lost_seconds) * 1000
+
+
+def ask_scorer(
+    grader: Grader, subject: Subject, *, key: RowKey, recorder: Recorder, loop: AsyncLoop, async_timeout: float, keep_trace: bool
+) -> tuple[Verdict, Trace | None]:
+    """One scorer's verdict on one row, and the trace of the asking where it is kept. Never raises."""
+    timeout = async_timeout if grader.timeout is None else grader.timeout
+    with account() as used, recorder.record(grader.name, {"inputs": subject.inputs, "outputs": subject.outputs}, key) as recording:
+        trace: Trace | None = None
+        try:
+            verdict = grader.verdict(loop.finish(grader.ask(subject), timeout))
+        except BaseException as error:  # noqa: BLE001 - the user's scorer may raise anything: it is one missing verdict, and the others stand
+            verdict = Verdict(error=AssessmentError.of(error, "JUDGE_ERROR" if isinstance(error, JudgeError) else "SCORER_ERROR"))
+            trace = recording.failed(error) if keep_trace else None
+        else:
+            trace = recording.answered([feedback.value for feedback in verdict.feedback]) if keep_trace else None
+    if trace is not None:
+        verdict = replace(verdict, feedback=tuple(_naming(feedback, trace) for feedback in verdict.feedback))
+    return replace(verdict, spent=used.spent), trace
+
+
+def _naming(feedback: Feedback, trace: Trace) -> Feedback:
+    """The same feedback, saying which trace shows how it came about."""
+    return replace(feedback, metadata={**(feedback.metadata or {}), SCORER_TRACE_ID: trace.info.trace_id})
