@@ -1,0 +1,5 @@
+"""`python -m evalpoint` is the command line."""
+
+from evalpoint.cli import main
+
+main()

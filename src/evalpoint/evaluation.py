@@ -1,0 +1,372 @@
+"""`evaluate`: wires the rooms together. Rows are read and checked, predicted, scored, kept and summed up; every decision is a room's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event as Flag
+from typing import Any
+
+from evalpoint import calls, engine
+from evalpoint.datasets import RunningDigest, check_call, read
+from evalpoint.endpoints import EndpointFunction
+from evalpoint.entities import Evaluation, Metric, Row, RowState, ScorerSpec
+from evalpoint.errors import DataError, Problem, UsageError
+from evalpoint.progress import Counts, display
+from evalpoint.protocols import Grader, Store
+from evalpoint.result import EvaluationResult, run_metrics
+from evalpoint.scorers import Scorer, check_scorers
+from evalpoint.settings import Settings, from_environment
+from evalpoint.summary import Summary, summarise
+from evalpoint.tracing import Recorder, activate
+from evalpoint.tracking import ActiveRun, active_run, current_store, start_run
+
+__all__ = ["evaluate", "results_of"]
+
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two updates of the display."""
+
+
+def evaluate(
+    data: object,
+    scorers: Sequence[Scorer],
+    predict_fn: Callable[..., Any] | None = None,
+    model_id: str | None = None,
+    *,
+    run_name: str | None = None,
+    repeats: int = 1,
+    min_valid: float = 0.95,
+    progress: bool | None = None,
+    cancel: Flag | None = None,
+    dataset_name: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    max_workers: int | None = None,
+    max_scorer_workers: int | None = None,
+    async_timeout: float | None = None,
+    max_retries: int | None = None,
+    connect_timeout: float | None = None,
+    attempt_timeout: float | None = None,
+    call_timeout: float | None = None,
+    scorer_tracing: bool | None = None,
+    judge_model: str | None = None,
+) -> EvaluationResult:
+    """Evaluates a predict function, or answers that the data brings, and keeps everything in the store.
+
+    Every row of the data ends in exactly one state, and `len(result)` is rows times repeats, whatever fails. A failed
+    prediction is not scored; it is counted. The rows are checked before anything is spent.
+
+    Args:
+        data: Rows with `inputs` and, where nothing is to be predicted, `outputs` or `trace`; optionally `expectations`, `tags` and
+            `request_id`. A list of dicts, a DataFrame, an iterator of dicts, a path to JSONL, JSON, CSV or Parquet, or a list of traces.
+        scorers: Who grades; may be empty.
+        predict_fn: Called once per row and repeat with the row's inputs as keyword arguments; sync or async. See `to_predict_fn`.
+        model_id: The model that the traces belong to, noted on them.
+        run_name: Of the run that is started; not with a run that is active already.
+        repeats: How often each row is predicted and scored.
+        min_valid: Below this share of rows with a value the result is inconclusive.
+        progress: False for none; otherwise a bar in a terminal, a line every 30 s elsewhere.
+        cancel: An event; once set, no further row is begun, and the rest ends as `cancelled`.
+        dataset_name: How the data is called in the run.
+        tags: For the run.
+        max_workers: Rows at a time; `MLFLOW_GENAI_EVAL_MAX_WORKERS`, 10.
+        max_scorer_workers: Scorers of one row at a time; `MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS`, 10.
+        async_timeout: Seconds for an async function; `MLFLOW_GENAI_EVAL_ASYNC_TIMEOUT`, 300.
+        max_retries: Of a call that failed and may be tried again; `MLFLOW_GENAI_EVAL_MAX_RETRIES`, 3.
+        connect_timeout: Seconds until a connection stands; 10.
+        attempt_timeout: Seconds for one attempt of a call; 310.
+        call_timeout: Seconds for a call with all its attempts; 600.
+        scorer_tracing: Keep a trace of every scorer's asking; `MLFLOW_GENAI_EVAL_ENABLE_SCORER_TRACING`, false.
+        judge_model: The judge of scorers that name none; `MLFLOW_GENAI_JUDGE_DEFAULT_MODEL`.
+
+    Raises:
+        UsageError: An argument, a setting or a scorer does not fit; its kind `DataError` lists the rows that cannot be evaluated.
+            Nothing has been spent.
+    """
+    settings = from_environment(
+        os.environ,
+        max_workers=max_workers, max_scorer_workers=max_scorer_workers, async_timeout=async_timeout, max_retries=max_retries,
+        connect_timeout=connect_timeout, attempt_timeout=attempt_timeout, call_timeout=call_timeout,
+        scorer_tracing=scorer_tracing, judge_model=judge_model,
+    )  # fmt: skip
+    _check_arguments(predict_fn, repeats=repeats, min_valid=min_valid)
+    activate(os.environ)
+    with calls.bind(settings):
+        checked = check_scorers(scorers)
+        graders = [scorer.prepare(settings) for scorer in checked]
+        plan = _Plan(
+            data=data,
+            scorers=checked,
+            graders=graders,
+            predict_fn=predict_fn,
+            model_id=model_id,
+            repeats=repeats,
+            min_valid=min_valid,
+            dataset_name=dataset_name or _name_of_data(data),
+            settings=settings,
+        )
+        with _run(run_name, {**_run_tags(predict_fn, model_id), **{k: str(v) for k, v in (tags or {}).items()}}) as run:
+            return _Evaluating(plan, run).result(progress=progress, cancel=cancel)
+
+
+def _check_arguments(predict_fn: object, *, repeats: object, min_valid: object) -> None:
+    if isinstance(predict_fn, str):
+        raise UsageError(
+            f"predict_fn is the text {predict_fn!r}; make a function of it: predict_fn=evalpoint.to_predict_fn({predict_fn!r})"
+        )
+    if predict_fn is not None and not callable(predict_fn):
+        raise UsageError(f"predict_fn should be a function of keyword arguments, not {type(predict_fn).__name__}")
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+        raise UsageError(f"repeats is {repeats!r}; it should be a whole number, 1 or more")
+    if not isinstance(min_valid, (int, float)) or not 0 <= min_valid <= 1:
+        raise UsageError(f"min_valid is {min_valid!r}; it should be a share between 0 and 1")
+
+
+def _name_of_data(data: object) -> str:
+    return os.path.basename(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else "dataset"
+
+
+def _name_of_target(predict_fn: Callable[..., Any]) -> str:
+    return predict_fn.uri if isinstance(predict_fn, EndpointFunction) else str(getattr(predict_fn, "__name__", type(predict_fn).__name__))
+
+
+def _run_tags(predict_fn: Callable[..., Any] | None, model_id: str | None) -> dict[str, str]:
+    tags = {"mlflow.runType": "genai_evaluate", "mlflow.run.isEval": "true"}
+    if predict_fn is not None:
+        kind = "uri" if isinstance(predict_fn, EndpointFunction) else "function"
+        tags[f"mlflow.genaiEvaluate.agent.{kind}"] = _name_of_target(predict_fn)
+    if model_id is not None:
+        tags["mlflow.modelId"] = str(model_id)
+    return tags
+
+
+@contextlib.contextmanager
+def _run(run_name: str | None, tags: Mapping[str, str]) -> Iterator[ActiveRun]:
+    """The active run, joined, or one of our own that ends with the block."""
+    joined = active_run()
+    if joined is None:
+        with start_run(run_name=run_name, tags=tags) as run:
+            yield run
+        return
+    if run_name is not None and run_name != joined.info.run_name:
+        raise UsageError(f"run_name={run_name!r}, but run {joined.info.run_name!r} is active and is joined; name it where it is started")
+    joined.store.set_tags(joined.info.run_id, tags)
+    yield joined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What `evaluate` was asked to do, checked as far as it can be without reading the data."""
+
+    data: object
+    scorers: Sequence[Scorer]
+    graders: Sequence[Grader]
+    """The same, ready to be asked: with their models found and checked."""
+    predict_fn: Callable[..., Any] | None
+    model_id: str | None
+    repeats: int
+    min_valid: float
+    dataset_name: str
+    settings: Settings
+
+    def specs(self) -> tuple[ScorerSpec, ...]:
+        return tuple(scorer.spec() for scorer in self.scorers)
+
+
+@dataclass(slots=True)
+class _Evaluating:
+    """One evaluation in work."""
+
+    plan: _Plan
+    run: ActiveRun
+    store: Store = field(init=False)
+    evaluation: Evaluation = field(init=False)
+    digest: RunningDigest = field(default_factory=RunningDigest)
+
+    def __post_init__(self) -> None:
+        self.store = self.run.store
+
+    def result(self, *, progress: bool | None, cancel: Flag | None) -> EvaluationResult:
+        self.evaluation = self.store.create_evaluation(
+            Evaluation(
+                evaluation_id=uuid.uuid4().hex,
+                run_id=self.run.info.run_id,
+                number=0,
+                created=time.time_ns() // 1_000_000,
+                scorers=self.plan.specs(),
+                repeats=self.plan.repeats,
+                min_valid=self.plan.min_valid,
+                target=None if self.plan.predict_fn is None else _name_of_target(self.plan.predict_fn),
+                dataset_name=self.plan.dataset_name,
+            )
+        )
+        total = self._keep_rows()
+        unfinished = RowState.CANCELLED
+        try:
+            self._work(total, progress=progress, cancel=cancel)
+        except Exception:
+            unfinished = RowState.PENDING
+            raise
+        finally:
+            summary = self._finish(unfinished)
+        return EvaluationResult(self.store, self.run.info, self.evaluation, summary)
+
+    def _keep_rows(self) -> int:
+        """Reads and checks all rows, and writes them as pending; returns how many there are."""
+        reading = _Reading(self.plan, self.digest)
+        try:
+            total = self.store.add_rows(self.evaluation.evaluation_id, reading.rows())
+            reading.check()
+        except BaseException:
+            self.store.discard_evaluation(self.evaluation.evaluation_id)
+            raise
+        return total
+
+    def _target(self, recorder: Recorder) -> engine.Target:
+        predict_fn = self.plan.predict_fn
+        if predict_fn is None:
+            return engine.Sheet(reply=recorder.given)
+        return engine.Live(name=str(getattr(predict_fn, "__name__", "predict")), call=predict_fn)
+
+    def _recorder(self) -> Recorder:
+        info = self.run.info
+        metadata = {"mlflow.sourceRun": info.run_id}
+        if self.plan.model_id is not None:
+            metadata["mlflow.modelId"] = str(self.plan.model_id)
+        return Recorder(
+            experiment_id=info.experiment_id,
+            run_id=info.run_id,
+            metadata=metadata,
+            tags={"evalpoint.run": info.run_id},
+            lives_here=lambda trace_id: _lives_in(self.store, trace_id, info.experiment_id),
+        )
+
+    def _work(self, total: int, *, progress: bool | None, cancel: Flag | None) -> None:
+        recorder = self._recorder()
+        counts = Counts(total)
+        happening = engine.run(
+            self.store.pending(self.evaluation.evaluation_id),
+            target=self._target(recorder),
+            graders=self.plan.graders,
+            recorder=recorder,
+            settings=self.plan.settings,
+            cancel=cancel,
+        )
+        shown = 0.0
+        with contextlib.closing(happening), display(progress) as screen:
+            for events in happening:
+                if events:
+                    self.store.record(self.evaluation.evaluation_id, events)
+                    counts.count(events)
+                if time.monotonic() - shown >= PROGRESS_INTERVAL:
+                    screen.show(counts)
+                    shown = time.monotonic()
+
+    def _finish(self, unfinished: RowState) -> Summary:
+        """Names the state of what was not reached, and sums up; also after Ctrl-C."""
+        evaluation_id = self.evaluation.evaluation_id
+        self.store.finish_evaluation(evaluation_id, unfinished=unfinished, dataset_digest=self.digest.value)
+        summary = summarise(
+            self.evaluation,
+            self.store.state_counts(evaluation_id),
+            self.store.verdicts(evaluation_id),
+            aggregations={scorer.name: tuple(scorer.aggregations or ("mean",)) for scorer in self.plan.scorers},
+        )
+        self.store.finish_evaluation(evaluation_id, unfinished=unfinished, summary=summary.to_dict())
+        now = time.time_ns() // 1_000_000
+        metrics = {**summary.metrics, **run_metrics(self.store, self.evaluation)}
+        self.store.log_metrics(
+            self.run.info.run_id, [Metric(key=k, value=v, timestamp=now, step=self.evaluation.number) for k, v in metrics.items()]
+        )
+        self.store.set_tags(self.run.info.run_id, {"evalpoint.verdict": summary.verdict, "evalpoint.reason": summary.reason or ""})
+        return summary
+
+
+def _lives_in(store: Store, trace_id: str, experiment_id: str) -> bool:
+    trace = store.trace(trace_id)
+    return trace is not None and trace.info.experiment_id == experiment_id
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One pass over the data: rows for the store, problems for the caller."""
+
+    plan: _Plan
+    digest: RunningDigest
+    problems: list[Problem] = field(default_factory=list[Problem])
+    count: int = 0
+    rows_seen: int = 0
+    missing: dict[str, int] = field(default_factory=dict[str, int])
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+
+    def rows(self) -> Iterator[Row]:
+        predict_fn = self.plan.predict_fn
+        for item in read(self.plan.data, predicting=predict_fn is not None, repeats=self.plan.repeats):
+            if isinstance(item, Problem):
+                self._note(item)
+                continue
+            problem = self._call_problem(item) if item.key.repeat == 0 and predict_fn is not None else None
+            if problem is not None:
+                self._note(problem)
+            elif not self.count:
+                self._count_missing(item)
+                self.digest.add(item)
+                yield item
+
+    def _call_problem(self, row: Row) -> Problem | None:
+        predict_fn = self.plan.predict_fn
+        if predict_fn is None:
+            return None
+        if isinstance(predict_fn, EndpointFunction):
+            why = predict_fn.check(row.inputs)
+            return Problem(row=row.key.row, message=why) if why else None
+        return check_call(predict_fn, row)
+
+    def _count_missing(self, row: Row) -> None:
+        self.rows_seen += 1
+        for scorer in self.plan.scorers:
+            why = scorer.missing(row)
+            if why is not None:
+                self.missing[scorer.name] = self.missing.get(scorer.name, 0) + 1
+                self.reasons[scorer.name] = why
+
+    def _note(self, problem: Problem) -> None:
+        self.count += 1
+        if len(self.problems) < DataError.LISTED:
+            self.problems.append(problem)
+
+    def check(self) -> None:
+        """Raises what is wrong with the data as a whole, everything at once."""
+        for name, count in self.missing.items():
+            if count == self.rows_seen and not self.count:
+                self._note(Problem(message=f"scorer {name!r} can grade none of the rows: {self.reasons[name]}"))
+        if not self.rows_seen and not self.count:
+            self._note(Problem(message="there are no rows"))
+        if self.count:
+            raise DataError(self.problems, self.count)
+
+
+def results_of(run_id: str) -> list[EvaluationResult]:
+    """The evaluations of a run, read back from the store; one that was killed is summed up as far as it came.
+
+    Args:
+        run_id: A run's id, an unambiguous beginning of one, or a unique name.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    store = current_store()
+    run = store.run(run_id)
+    results: list[EvaluationResult] = []
+    for evaluation in store.evaluations(run.info.run_id):
+        kept = evaluation.summary
+        summary = (
+            Summary.from_dict(kept)
+            if kept is not None
+            else summarise(evaluation, store.state_counts(evaluation.evaluation_id), store.verdicts(evaluation.evaluation_id))
+        )
+        results.append(EvaluationResult(store, run.info, evaluation, summary))
+    return results
