@@ -26,7 +26,7 @@ def test_example(path: Path, tmp_path: Path) -> None:
     """It ends well and prints what its last comment says."""
     promised = path.read_text().split("# Output:\n")[1]
     expected = [line.removeprefix("# ").rstrip() for line in promised.splitlines()]
-    ran = subprocess.run(  # noqa: S603 - our own example
+    ran = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
         cwd=tmp_path,
         env=clean_environment(HOME=str(tmp_path)),

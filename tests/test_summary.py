@@ -221,6 +221,8 @@ UNGATED = ScorerSpec(name="tone")
         (GATED, [SKIP] * 3, 3, "inconclusive", "Too little is known: tone was asked about none of the rows."),
         (GATED, ["good"] * 3, 3, "inconclusive",
          "Too little is known: tone has a usable value for 0 of 3 rows (3 without a usable value)."),
+        (GATED, ["yes"] * 9 + ["unknown"], 10, "inconclusive",
+         "Too little is known: tone has a usable value for 9 of 10 rows (1 without a usable value), fewer than 95 %."),
         (GATED, [FAIL] * 3, 3, "inconclusive", "Too little is known: tone has a usable value for 0 of 3 rows (3 failed)."),
         (GATED, [], 0, "inconclusive", "Too little is known: tone was asked about none of the rows."),
         (PASS_IF, [5, 5, 5, 5], 4, "passed", "tone passes on every row, over 4 of 4 rows."),
@@ -237,7 +239,7 @@ UNGATED = ScorerSpec(name="tone")
         (UNGATED, [FAIL] * 2, 2, "inconclusive", "Too little is known: 0 of 2 rows have a value, fewer than 95 %."),
     ],
     ids=["threshold met", "below", "just below", "met exactly", "endpoint failed 18 of 30", "unknown before failed", "skipped is not asked",
-         "all skipped", "labels have no mean", "all failed", "no rows", "pass_if met", "pass_if failed", "pass_if unknown", "share met",
+         "all skipped", "labels have no mean", "a label among yes", "all failed", "no rows", "pass_if met", "pass_if failed", "pass_if unknown", "share met",
          "share missed", "ungated", "ungated unknown", "a dict is a value", "all skip", "all fail"],
 )  # fmt: skip
 def test_the_verdict(spec: ScorerSpec, answers: list[Any], rows: int, verdict: str, reason: str) -> None:

@@ -224,7 +224,7 @@ def start_run(
         all_tags["mlflow.note.content"] = description
     if continued:
         run = store.run(continued)
-        store.end_run(run.info.run_id, RunStatus.RUNNING, 0)
+        store.end_run(run.info.run_id, RunStatus.RUNNING, None)
         store.set_tags(run.info.run_id, {**all_tags, **({"mlflow.runName": run_name} if run_name else {})})
         active = ActiveRun(store, store.run(run.info.run_id))
     else:

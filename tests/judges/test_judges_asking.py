@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -154,9 +155,8 @@ def test_function_as_model() -> None:
 
 
 def fields_of(model: Scripted) -> dict[str, str]:
-    import re
-
-    return dict(re.findall(r'<data-[0-9a-f]{16} name="([\w.-]+)">(.*?)</data-[0-9a-f]{16}>', model.asked[0][1]["content"], re.DOTALL))
+    fences = re.findall(r'<data-([0-9a-f]{16}) name="([\w.-]+)">(.*?)</data-\1>', model.asked[0][1]["content"], re.DOTALL)
+    return {name: text for _, name, text in fences}
 
 
 @pytest.mark.parametrize(

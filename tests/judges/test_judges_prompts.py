@@ -123,8 +123,8 @@ def test_long_text_loses_its_middle() -> None:
 
 
 def test_half_a_character_does_not_stop_the_row() -> None:
-    """A lone surrogate, which no request can carry, becomes a question mark."""
-    assert fences(render("j", CORRECTNESS, [Field("answer", "a\ud83db")]).messages[1]["content"])[0][2] == "a?b"
+    """A lone surrogate, which no request can carry, becomes the replacement character."""
+    assert fences(render("j", CORRECTNESS, [Field("answer", "a\ud83db")]).messages[1]["content"])[0][2] == "a\ufffdb"
 
 
 def test_numbers_belong_to_us() -> None:

@@ -41,6 +41,7 @@ def test_prompt() -> None:
     read = judge_prompt(messages)
     assert (read.name, dict(read.fields), read.asked_again) == ("tone of voice", {"question": "Who?", "answer": "Me.\nAnd you?"}, False)
     assert judge_prompt([*messages, {"role": "assistant", "content": "hm"}, {"role": "user", "content": "Again."}]).asked_again
+    assert judge_prompt([*prompt(answer="  first "), *prompt(answer="second")]).fields["answer"] == "  first "
     assert judge_prompt([]) == JudgePrompt(name="", fields={}, text="")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -204,6 +205,22 @@ def test_stopped() -> None:
     host, port = url.removeprefix("http://").split(":")
     with pytest.raises(OSError), socket.create_connection((host, int(port)), timeout=1):
         pass
+
+
+def test_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a block, the environment chooses this workspace and no other; afterwards it is what it was, also after an error."""
+    monkeypatch.setenv("DATABRICKS_HOST", "https://elsewhere")
+    monkeypatch.setenv("DATABRICKS_AUTH_TYPE", "pat")
+    before = dict(os.environ)
+
+    def fail() -> None:
+        with MockWorkspace() as workspace, workspace.exported(workspace.oauth_environ):
+            assert {k: v for k, v in os.environ.items() if k.startswith("DATABRICKS_")} == workspace.oauth_environ
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert dict(os.environ) == before
 
 
 def test_ids_from_a_seed() -> None:

@@ -67,9 +67,8 @@ class Judge:
 
     def __call__(self, messages: list[dict[str, str]], **params: Any) -> str:
         self.systems.append(messages[0]["content"])
-        self.shown.append(
-            dict(re.findall(r'<data-[0-9a-f]{16} name="([\w.-]+)">(.*?)</data-[0-9a-f]{16}>', messages[1]["content"], re.DOTALL))
-        )
+        fences = re.findall(r'<data-([0-9a-f]{16}) name="([\w.-]+)">(.*?)</data-\1>', messages[1]["content"], re.DOTALL)
+        self.shown.append({name: text for _, name, text in fences})
         self.params.append(params)
         return self.answer
 

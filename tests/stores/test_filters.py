@@ -53,6 +53,8 @@ def runs(store: SqliteStore, make_run: MakeRun) -> SqliteStore:
         ("run_name ILIKE 'night%'", "r2 r1"),
         ("`run name` LIKE '100%'", "r3"),
         ("run_name LIKE '%[x]*'", "r3"),
+        ("run_name LIKE '1[0]0%'", ""),
+        ("run_name LIKE '100*'", ""),
         ("run_name LIKE '_00%__x__'", "r3"),
         ("params.model = 'a''b'", "r1"),
         ('params.model = "a\'b"', "r1"),

@@ -220,27 +220,56 @@ def test_threads_open_one_new_file_together(tmp_path: Path) -> None:
     assert opened == ["1"] * 8
 
 
+def test_opening_waits_for_who_is_writing(tmp_path: Path) -> None:
+    """A new file in which another process is at work is waited for, where SQLite itself would not."""
+    path = tmp_path / "e.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.1, other.execute, ["ROLLBACK"])
+    release.start()
+    with open_store(path) as store:
+        assert store.experiments() == []
+    release.join()
+    other.close()
+
+
+def test_waiting_for_a_writer_has_an_end(tmp_path: Path) -> None:
+    """After thirty seconds of pauses the error says what to do."""
+    path, pauses = tmp_path / "e.db", list[float]()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    connections = Connections(path, sleep=pauses.append)
+    with pytest.raises(StoreError, match="another process has been writing"), connections.reading():
+        pass
+    assert 30 <= sum(pauses) < 31
+    other.close()
+
+
 def test_connections_of_ended_threads_do_not_pile_up(tmp_path: Path) -> None:
-    """A hundred short threads leave as many connections open as are needed at a time."""
+    """Fifty short threads leave as many connections open as are needed at a time; the others are closed."""
     with open_store(tmp_path / "e.db") as store:
-        for _ in range(100):
-            thread = threading.Thread(target=store.experiments)
+        used: list[sqlite3.Connection] = []
+        for _ in range(50):
+            thread = threading.Thread(target=lambda: used.append(store._connections.mine()))
             thread.start()
             thread.join()
         assert store._connections.count <= 3
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            used[0].execute("SELECT 1")
 
 
 def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path) -> None:
     """SQLite's connections do not survive a fork; the store does."""
     with open_store(tmp_path / "e.db") as store:
         store.ensure_experiment("before")
+        ours = store._connections.mine()
         child = os.fork()
         if child == 0:
             try:
                 store.ensure_experiment("in the child")
             finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+                os._exit(7 if store._connections.mine() is ours else 0)
+        assert os.waitpid(child, 0)[1] == 0
         assert [e.name for e in store.experiments()] == ["before", "in the child"]
 
 

@@ -37,7 +37,7 @@ class _Request:
 
     method: str
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, Any]
     body: bytes | None = field(repr=False)
     what: str
     accept: Container[int] | None
@@ -82,7 +82,7 @@ class Server:
         self._sleep = sleep
         self._rng = rng
         session = new_session()
-        self._headers = {**session.headers, **(headers or {})}
+        self._headers: Mapping[str, Any] = {**session.headers, **(headers or {})}
         self._adapter: Any = session.get_adapter(self.base_url)  # Any: what comes from the environment is checked by requests
         # Proxies and certificates come from the environment, once: looking them up is slower than all the rest of a request.
         # ~/.netrc is never asked, because requests are prepared without the session.
@@ -201,6 +201,7 @@ def _read(response: requests.Response, request: _Request, check: Callable[[], No
     limit = _MAX_ERROR_BODY if refused else request.max_body
     parts: list[bytes] = []
     size = 0
+    response.raw.enforce_content_length = True  # older versions of urllib3 take a body that is cut off for a whole one
     try:
         for part in response.iter_content(_CHUNK):
             parts.append(part)

@@ -194,7 +194,7 @@ def _messages(value: Any, levels: int) -> Iterator[dict[str, Any]]:
         answer = value
         if choices := dicts(answer.get("choices")):
             yield mapping(choices[0].get("message"))
-        elif "tool_calls" in answer:
+        elif "tool_calls" in answer or "role" in answer:
             yield answer
         else:
             for key in ("messages", "output", "predictions"):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from evalpoint.formats import mend_text
 from evalpoint.judges.models import Message
 
 __all__ = ["CORRECTNESS", "FIELD_LIMIT", "GUIDELINES", "VERDICT_SCHEMA", "Field", "Prompt", "again", "numbered", "render"]
@@ -122,8 +123,8 @@ def again(messages: Sequence[Message], answer: str, reason: str) -> tuple[Messag
 
 
 def _middle_out(text: str, limit: int) -> str:
-    """The text, or its beginning and end with a marker that says how much is missing. Halves of characters become `?`."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    """The text, or its beginning and end with a marker that says how much is missing. Halves of characters are mended."""
+    text = mend_text(text)
     if len(text) <= limit:
         return text
     head = (limit + 1) // 2

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -163,7 +163,7 @@ class MockWorkspace:
         }
 
     @contextmanager
-    def exported(self, environ: Mapping[str, str] | None = None) -> Iterator[Self]:
+    def exported(self, environ: Mapping[str, str] | None = None) -> Generator[Self, None, None]:
         """Sets this workspace's variables for the block, in place of every other that would choose a workspace.
 
         Args:

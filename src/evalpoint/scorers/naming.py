@@ -75,6 +75,8 @@ def _one(text: object, workspace: Any) -> Scorer:
 
 
 def _from_mapping(given: dict[str, Any], workspace: Any) -> Scorer:
+    if len(given) == 1 and "scorer" not in given:  # "- guidelines: TEXT" is a mapping to YAML, and a text to people
+        return _one(": ".join(map(str, *given.items())), workspace)
     kind = str(given.pop("scorer", ""))
     scorer = _BUILT_IN.get(kind.lower())
     if scorer is None:

@@ -86,7 +86,7 @@ class Connections:
         return local.connection
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=200)
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=200)
         try:
             self._prepare(connection)
         except BaseException:
@@ -105,12 +105,13 @@ class Connections:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         self._enter_wal(connection)
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.create_function("member", 2, member, deterministic=True)
 
     def _enter_wal(self, connection: sqlite3.Connection) -> None:
-        """Two processes that open a new file at once collide here, and SQLite's busy timeout does not cover it."""
+        """Two processes that open a new file at once collide here; SQLite's busy timeout does not cover it, so the waiting is ours."""
         pause, waited = 0.005, 0.0
         while True:
             try:

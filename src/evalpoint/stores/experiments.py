@@ -116,7 +116,7 @@ def require_run(connection: sqlite3.Connection, run_id: str, store: str) -> None
         raise NotFound(f"Run {run_id!r} does not exist in {store}; to write to {meant!r}, give its whole id.")
 
 
-def end_run(connection: sqlite3.Connection, run_id: str, status: RunStatus, end_time: int, store: str) -> None:
+def end_run(connection: sqlite3.Connection, run_id: str, status: RunStatus, end_time: int | None, store: str) -> None:
     require_run(connection, run_id, store)
     connection.execute("UPDATE runs SET status = ?, end_time = ? WHERE run_id = ?", (status.value, end_time, run_id))
 

@@ -162,7 +162,7 @@ class SqliteStore:
         with self._reading() as connection:
             return experiments.search_runs(connection, search)
 
-    def end_run(self, run_id: str, status: RunStatus, end_time: int) -> None:
+    def end_run(self, run_id: str, status: RunStatus, end_time: int | None) -> None:
         with self._writing() as connection:
             experiments.end_run(connection, run_id, status, end_time, self.uri)
 
