@@ -29,13 +29,18 @@ HEAVY = (
 )
 
 SAME_AS_MLFLOW = {
-    "evalpoint": "evaluate to_predict_fn scorer Scorer set_tracking_uri get_tracking_uri set_experiment get_experiment get_experiment_by_name start_run "
-    "end_run active_run get_run search_runs search_traces get_trace log_feedback log_expectation log_assessment override_feedback log_param log_params "
-    "log_metric log_metrics set_tag set_tags trace start_span get_current_active_span update_current_trace",
+    "evalpoint": (
+        "evaluate to_predict_fn scorer Scorer set_tracking_uri get_tracking_uri set_experiment get_experiment get_experiment_by_name "
+        "start_run end_run active_run get_run search_runs search_traces get_trace log_feedback log_expectation log_assessment "
+        "override_feedback log_param log_params log_metric log_metrics set_tag set_tags trace start_span get_current_active_span "
+        "update_current_trace"
+    ),
     "evalpoint.scorers": "scorer Scorer Correctness Guidelines",
     "evalpoint.judges": "is_correct meets_guidelines",
-    "evalpoint.entities": "Feedback Expectation Assessment AssessmentSource AssessmentSourceType AssessmentError Trace TraceInfo TraceData "
-    "TraceState Span SpanType SpanEvent SpanStatus SpanStatusCode Run RunInfo RunData RunStatus Experiment Metric",
+    "evalpoint.entities": (
+        "Feedback Expectation Assessment AssessmentSource AssessmentSourceType AssessmentError Trace TraceInfo TraceData TraceState "
+        "Span SpanType SpanEvent SpanStatus SpanStatusCode Run RunInfo RunData RunStatus Experiment Metric"
+    ),
 }
 
 

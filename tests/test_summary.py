@@ -239,7 +239,8 @@ UNGATED = ScorerSpec(name="tone")
         (UNGATED, [FAIL] * 2, 2, "inconclusive", "Too little is known: 0 of 2 rows have a value, fewer than 95 %."),
     ],
     ids=["threshold met", "below", "just below", "met exactly", "endpoint failed 18 of 30", "unknown before failed", "skipped is not asked",
-         "all skipped", "labels have no mean", "a label among yes", "all failed", "no rows", "pass_if met", "pass_if failed", "pass_if unknown", "share met",
+         "all skipped", "labels have no mean", "a label among yes", "all failed", "no rows",
+         "pass_if met", "pass_if failed", "pass_if unknown", "share met",
          "share missed", "ungated", "ungated unknown", "a dict is a value", "all skip", "all fail"],
 )  # fmt: skip
 def test_the_verdict(spec: ScorerSpec, answers: list[Any], rows: int, verdict: str, reason: str) -> None:
@@ -266,6 +267,13 @@ def test_a_threshold_holds_for_every_name() -> None:
     answer = Verdict(feedback=(Feedback("safe", value=1), Feedback("kind", value=0)))
     summary = told({"rules": [answer]}, specs=[ScorerSpec(name="rules", threshold=0.5)])
     assert (summary.verdict, summary.reason) == ("failed", "kind/mean is 0.00, below 0.50, over 1 of 1 rows.")
+
+
+def test_a_threshold_is_for_the_scorers_own_name() -> None:
+    """Where feedback bears it; what else the scorer says is beside the criterion."""
+    answer = Verdict(feedback=(Feedback("relevance", value=1), Feedback("relevance/precision", value=0)))
+    summary = told({"relevance": [answer]}, specs=[ScorerSpec(name="relevance", threshold=0.5)])
+    assert (summary.verdict, summary.reason) == ("passed", "relevance/mean is 1.00, at least 0.50, over 1 of 1 rows.")
 
 
 def test_any_scorer_will_do_where_nothing_is_gated() -> None:

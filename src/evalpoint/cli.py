@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -291,7 +291,7 @@ def _write_rows(result: EvaluationResult, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _using(store: str | None, *, experiment: str | None = None, must_exist: bool = False) -> Iterator[None]:
+def _using(store: str | None, *, experiment: str | None = None, must_exist: bool = False) -> Generator[None]:
     """The store and the experiment that the flags name."""
     evalpoint.set_tracking_uri(store)
     uri = evalpoint.get_tracking_uri()

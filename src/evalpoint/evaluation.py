@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event as Flag
 from typing import Any
@@ -144,7 +144,7 @@ def _run_tags(predict_fn: Callable[..., Any] | None, model_id: str | None) -> di
 
 
 @contextlib.contextmanager
-def _run(run_name: str | None, tags: Mapping[str, str]) -> Iterator[ActiveRun]:
+def _run(run_name: str | None, tags: Mapping[str, str]) -> Generator[ActiveRun]:
     """The active run, joined, or one of our own that ends with the block."""
     joined = active_run()
     if joined is None:
@@ -302,7 +302,7 @@ class _Reading:
     missing: dict[str, int] = field(default_factory=dict[str, int])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Generator[Row]:
         predict_fn = self.plan.predict_fn
         for item in read(self.plan.data, predicting=predict_fn is not None, repeats=self.plan.repeats):
             if isinstance(item, Problem):

@@ -6,6 +6,7 @@ Rows and traces stay in the store and are read when they are asked for.
 from __future__ import annotations
 
 import html
+import importlib
 import io
 import math
 import re
@@ -26,7 +27,6 @@ from evalpoint.summary import Summary, as_number
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 __all__ = ["EvaluationResult", "FailureGroup", "run_metrics", "write_parquet"]
 
@@ -203,19 +203,16 @@ class EvaluationResult:
     def tables(self) -> dict[str, pd.DataFrame]:
         return {"eval_results": self.result_df}
 
-    def to_arrow(self) -> pa.Table:
-        """One line per row, repeat and scorer, with a fixed schema: fit for a Delta table.
+    def to_arrow(self) -> Any:
+        """A `pyarrow.Table` with one line per row, repeat and scorer, and a fixed schema: fit for a Delta table.
 
         Raises:
             MissingExtra: pyarrow is not installed.
         """
-        try:
-            import pyarrow as pa
-        except ImportError as error:
-            raise MissingExtra("result.to_arrow()", "parquet") from error
-        schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _ARROW.items()])
+        arrow = _pyarrow("pyarrow")
+        schema = arrow.schema([(name, arrow.type_for_alias(kind)) for name, kind in _ARROW.items()])
         lines = [line for record, verdicts in self.records() for line in self._arrow_lines(record, verdicts)]
-        return pa.Table.from_pylist(lines, schema=schema)
+        return arrow.Table.from_pylist(lines, schema=schema)
 
     def _arrow_lines(self, record: RowRecord, verdicts: Mapping[str, Verdict]) -> Iterator[dict[str, Any]]:
         base = {
@@ -341,7 +338,12 @@ def run_metrics(store: Store, evaluation: Evaluation) -> dict[str, float]:
 
 def write_parquet(result: EvaluationResult, path: Path) -> None:
     """The lines of `to_arrow` as a Parquet file."""
-    table = result.to_arrow()
-    import pyarrow.parquet as pq
+    _pyarrow("pyarrow.parquet").write_table(result.to_arrow(), path)
 
-    pq.write_table(table, path)
+
+def _pyarrow(module: str) -> Any:
+    """pyarrow has no types of its own: whatever comes from it is Any."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra("Writing Arrow tables and Parquet", "parquet") from error

@@ -70,7 +70,7 @@ def from_environment(environ: Mapping[str, str], **arguments: Any) -> Settings:
             try:
                 values[name] = convert(text)
             except ValueError:
-                kind = {int: "a whole number", float: "a number of seconds", flag: "true or false"}[convert]
+                kind = "a whole number" if convert is int else "a number of seconds" if convert is float else "true or false"
                 wrong.append(f"{variable}={text!r} should be {kind}")
     values.update({name: value for name, value in arguments.items() if value is not None})
     known = {field.name for field in fields(Settings)}

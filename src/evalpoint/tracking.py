@@ -90,7 +90,16 @@ MAX_RESULTS = 100_000
 _chosen_experiment: str | None = None
 """The name that `set_experiment` was given."""
 _context_runs: ContextVar[tuple[ActiveRun, ...]] = ContextVar("evalpoint.runs", default=())
-_thread_runs = threading.local()
+
+
+class _ThreadRuns(threading.local):
+    """This thread's runs that were started and not ended, the innermost last."""
+
+    def __init__(self) -> None:
+        self.stack: list[ActiveRun] = []
+
+
+_thread_runs = _ThreadRuns()
 
 
 # ---- experiments ---------------------------------------------------------------------------------------------------------
@@ -175,17 +184,9 @@ class ActiveRun:
         if self._token is not None:
             _context_runs.reset(self._token)
             self._token = None
-        if self in _started_here():
-            _started_here().remove(self)
+        if self in _thread_runs.stack:
+            _thread_runs.stack.remove(self)
         self._store.end_run(self._run.info.run_id, status, _now_ms())
-
-
-def _started_here() -> list[ActiveRun]:
-    """This thread's runs that were started and not ended, the innermost last."""
-    if not hasattr(_thread_runs, "stack"):
-        _thread_runs.stack = []
-    stack: list[ActiveRun] = _thread_runs.stack
-    return stack
 
 
 def start_run(
@@ -234,7 +235,7 @@ def start_run(
         run = _new_run(experiment.experiment_id, run_name, all_tags)
         store.create_run(run)
         active = ActiveRun(store, run)
-    _started_here().append(active)
+    _thread_runs.stack.append(active)
     return active
 
 
@@ -280,7 +281,7 @@ def active_run() -> ActiveRun | None:
     in_context = _context_runs.get()
     if in_context:
         return in_context[-1]
-    return _started_here()[-1] if _started_here() else None
+    return _thread_runs.stack[-1] if _thread_runs.stack else None
 
 
 def end_run(status: str = "FINISHED") -> None:

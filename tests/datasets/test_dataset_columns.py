@@ -229,6 +229,11 @@ def test_misspelt_inputs() -> None:
     assert problems([{"inputs": GOOD, "output": "a"}] * 5, predicting=False) == ["the column 'output' is unknown; did you mean 'outputs'?"]
 
 
+def test_unknown_column_in_other_rows() -> None:
+    """It is told once also where the rows differ in their other columns."""
+    assert len(problems([{"inputs": GOOD, "zebra": 1}, {"zebra": 1, "inputs": GOOD}, {"inputs": GOOD, "zebra": 1, "tags": {}}])) == 1
+
+
 def test_endless_columns() -> None:
     """Data whose every row has a column of its own is told for each, and remembered for the first thousand only."""
     assert len(problems([{"inputs": GOOD, f"c{i}": 1} for i in range(1500)])) == 1500

@@ -134,7 +134,7 @@ def test_inside_a_traced_function(workspace: MockWorkspace) -> None:
             return function(question=question)
 
     _, made = traced(pipeline, {"question": "Why?"})
-    assert [span.name for span in made.data.spans][0] == "pipeline"
+    assert made.data.spans[0].name == "pipeline"
     assert made.data.spans[1].parent_id == made.data.spans[0].span_id
     assert len(made.data.spans) == 4
 

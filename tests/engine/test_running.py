@@ -285,9 +285,13 @@ def test_cancel_finishes_what_is_in_work() -> None:
     """Once the event is set no further row is begun, and those begun are finished."""
     cancel = threading.Event()
     happened = run(
-        rows(1000), target=Live(name="f", call=lambda n: time.sleep(0.005) or n), graders=[], recorder=RECORDER, settings=Settings(max_workers=4),
+        rows(1000),
+        target=Live(name="f", call=lambda n: time.sleep(0.005) or n),
+        graders=[],
+        recorder=RECORDER,
+        settings=Settings(max_workers=4),
         cancel=cancel,
-    )  # fmt: skip
+    )
     predicted = finished = 0
     for batch in happened:
         predicted += sum(isinstance(e, Predicted) for e in batch)

@@ -18,7 +18,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(value=JSON)
 def test_what_is_written_can_be_read(value: Any) -> None:
     """Any JSON value survives, with infinities and half surrogates, in text that is UTF-8."""

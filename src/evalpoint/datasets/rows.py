@@ -227,11 +227,11 @@ def _read_trace(value: Any) -> Trace | None:
     if isinstance(value, str):
         return Trace.from_json(value)
     if is_mapping(value):
-        return Trace.from_dict(plain(value))
+        return Trace.from_dict(value)
     if callable(getattr(value, "to_json", None)):
         return Trace.from_json(str(value.to_json()))
     if callable(getattr(value, "to_dict", None)):
-        return Trace.from_dict(plain(value.to_dict()))
+        return Trace.from_dict(value.to_dict())
     return None
 
 

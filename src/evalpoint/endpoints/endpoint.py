@@ -134,10 +134,10 @@ class Endpoint:
 
     def _answer(self, reply: HttpReply, *, trace_asked: bool) -> Answer:
         body: Any = reply.json()
-        output: dict[str, Any] = {}
+        output: Any = {}
         if isinstance(body, dict) and "databricks_output" in body:
             aside: Any = body.pop("databricks_output")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            output = aside if isinstance(aside, dict) else {}
+            output = aside if isinstance(aside, dict) else {}  # pyright: ignore[reportUnknownVariableType] - JSON
             if output.get("error"):
                 code, message = error_text(output["error"])
                 raise UnusableReply(f"{self._title} answered with an error inside a 200: {message}", status=reply.status, error_code=code)

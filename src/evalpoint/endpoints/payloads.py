@@ -35,7 +35,7 @@ def payload_of(inputs: Mapping[str, Any], kind: Kind, *, endpoint: str, request:
         UsageError: No payload can be made of them; the message says what would do.
     """
     if request is not None:
-        made: object = request(inputs)
+        made: Any = request(inputs)
         if not isinstance(made, Mapping):
             raise UsageError(f"request= returned {type(made).__name__}; it should return the payload as a dict")
         return {str(key): value for key, value in made.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON

@@ -160,7 +160,8 @@ class _Engine:
 
     def _start(self, pool: Pool, job: Callable[[], None]) -> None:
         """Each call in a copy of the caller's context of its own."""
-        pool.submit(functools.partial(self.context.copy().run, self._guarded, job))
+        context = self.context.copy()
+        pool.submit(lambda: context.run(self._guarded, job))
 
     def _guarded(self, job: Callable[[], None]) -> None:
         """A defect of our own must stop the run: a row that silently never ends would hang it."""

@@ -72,8 +72,6 @@ class Collector(SpanProcessor):
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         context = span.get_span_context()
-        if context is None:
-            return
         span_id = format_span_id(context.span_id)
         with self._lock:
             gathered = self._open.get(context.trace_id)

@@ -52,14 +52,14 @@ def activate(environ: Mapping[str, str]) -> None:
     provider = otel.get_tracer_provider()
     if provider is _joined:
         return
-    own = tracer()
+    tracer()  # makes ours
     with _lock:
         if provider is _joined:
             return
         if isinstance(provider, TracerProvider):
             if provider is not _private:
                 provider.add_span_processor(COLLECTOR)
-        elif _wanted(environ) and _private is not None and own is not None:
+        elif _wanted(environ) and _private is not None:
             otel.set_tracer_provider(_private)
             provider = otel.get_tracer_provider()
             logger.info("evalpoint installed its OpenTelemetry provider as the global one; EVALPOINT_OTEL_GLOBAL=false leaves it alone.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ class Recorder:
     clock_ns: Callable[[], int] = time.time_ns
 
     @contextmanager
-    def record(self, name: str, inputs: Mapping[str, Any], key: RowKey) -> Iterator[_Recording]:
+    def record(self, name: str, inputs: Mapping[str, Any], key: RowKey) -> Generator[_Recording]:
         """Whatever starts on this context inside the block is part of the recording; a span around it is not its parent."""
         recording = _Recording(self, name, inputs, self.clock_ns())
         named = _REQUEST_ID.set(f"evalpoint:{self.run_id}:{key.row}:{key.repeat}")

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar, overload
 
@@ -82,7 +82,7 @@ class LiveSpan:
 
 
 @contextmanager
-def start_span(name: str = "span", span_type: str = SpanType.UNKNOWN, attributes: Mapping[str, Any] | None = None) -> Iterator[LiveSpan]:
+def start_span(name: str = "span", span_type: str = SpanType.UNKNOWN, attributes: Mapping[str, Any] | None = None) -> Generator[LiveSpan]:
     """A block as a span: inside another it is its child, otherwise it begins a trace.
 
     Args:
@@ -95,7 +95,7 @@ def start_span(name: str = "span", span_type: str = SpanType.UNKNOWN, attributes
 
 
 @contextmanager
-def _opened(name: str, span_type: str, attributes: Mapping[str, Any] | None) -> Iterator[tuple[LiveSpan, OtelSpan]]:
+def _opened(name: str, span_type: str, attributes: Mapping[str, Any] | None) -> Generator[tuple[LiveSpan, OtelSpan]]:
     """A span from its start to its end, not yet the current one: a generator's is current only while its body runs."""
     activate(os.environ)
     span = tracer().start_span(name, record_exception=False, set_status_on_exception=False)
@@ -209,7 +209,7 @@ def trace(
     if inspect.isgeneratorfunction(func):
 
         @functools.wraps(func)
-        def traced_generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        def traced_generator(*args: Any, **kwargs: Any) -> Generator[Any]:
             with opened() as (live, span):
                 live.set_inputs(read_inputs(args, kwargs))
                 yielded: list[Any] = []
