@@ -12,7 +12,7 @@ from threading import Event as Flag
 from typing import Any
 
 from evalpoint import calls, engine
-from evalpoint.datasets import RunningDigest, check_call, read
+from evalpoint.datasets import RunningDigest, call_checker, read
 from evalpoint.endpoints import EndpointFunction
 from evalpoint.entities import Evaluation, Metric, Row, RowState, ScorerSpec
 from evalpoint.errors import DataError, Problem, UsageError
@@ -272,7 +272,7 @@ class _Evaluating:
         summary = summarise(
             self.evaluation,
             self.store.state_counts(evaluation_id),
-            self.store.verdicts(evaluation_id),
+            self.store.verdicts(evaluation_id, brief=True),
             aggregations={scorer.name: tuple(scorer.aggregations or ("mean",)) for scorer in self.plan.scorers},
         )
         self.store.finish_evaluation(evaluation_id, unfinished=unfinished, summary=summary.to_dict())
@@ -290,6 +290,18 @@ def _lives_in(store: Store, trace_id: str, experiment_id: str) -> bool:
     return trace is not None and trace.info.experiment_id == experiment_id
 
 
+def _call_check(predict_fn: Callable[..., Any]) -> Callable[[Row], Problem | None]:
+    """Whether a row's inputs can be given to the function: by binding, or, for an endpoint, by making the payload."""
+    if not isinstance(predict_fn, EndpointFunction):
+        return call_checker(predict_fn)
+
+    def check(row: Row) -> Problem | None:
+        why = predict_fn.check(row.inputs)
+        return Problem(row=row.key.row, message=why) if why else None
+
+    return check
+
+
 @dataclass(slots=True)
 class _Reading:
     """One pass over the data: rows for the store, problems for the caller."""
@@ -304,26 +316,18 @@ class _Reading:
 
     def rows(self) -> Generator[Row]:
         predict_fn = self.plan.predict_fn
+        check = _call_check(predict_fn) if predict_fn is not None else None
         for item in read(self.plan.data, predicting=predict_fn is not None, repeats=self.plan.repeats):
             if isinstance(item, Problem):
                 self._note(item)
                 continue
-            problem = self._call_problem(item) if item.key.repeat == 0 and predict_fn is not None else None
+            problem = check(item) if item.key.repeat == 0 and check is not None else None
             if problem is not None:
                 self._note(problem)
             elif not self.count:
                 self._count_missing(item)
                 self.digest.add(item)
                 yield item
-
-    def _call_problem(self, row: Row) -> Problem | None:
-        predict_fn = self.plan.predict_fn
-        if predict_fn is None:
-            return None
-        if isinstance(predict_fn, EndpointFunction):
-            why = predict_fn.check(row.inputs)
-            return Problem(row=row.key.row, message=why) if why else None
-        return check_call(predict_fn, row)
 
     def _count_missing(self, row: Row) -> None:
         self.rows_seen += 1
@@ -366,7 +370,7 @@ def results_of(run_id: str) -> list[EvaluationResult]:
         summary = (
             Summary.from_dict(kept)
             if kept is not None
-            else summarise(evaluation, store.state_counts(evaluation.evaluation_id), store.verdicts(evaluation.evaluation_id))
+            else summarise(evaluation, store.state_counts(evaluation.evaluation_id), store.verdicts(evaluation.evaluation_id, brief=True))
         )
         results.append(EvaluationResult(store, run.info, evaluation, summary))
     return results

@@ -113,18 +113,11 @@ class EvaluationResult:
         groups: dict[tuple[str, str, str], list[int]] = {}
         messages: dict[tuple[str, str, str], str] = {}
 
-        def note(where: str, error_code: str, message: str, row: int) -> None:
-            cause = (where, error_code, _cause(message))
-            groups.setdefault(cause, []).append(row)
+        for key, scorer, error in self._store.errors(self.evaluation_id):
+            message = error.error_message or ""
+            cause = (scorer or "prediction", error.error_code, _cause(message))
+            groups.setdefault(cause, []).append(key.row)
             messages.setdefault(cause, message)
-
-        for record in self._store.rows(self.evaluation_id):
-            if record.error is not None:
-                note("prediction", record.error.error_code, record.error.error_message or "", record.row.key.row)
-        for said in self._store.verdicts(self.evaluation_id):
-            failure = said.verdict.failure
-            if failure is not None:
-                note(said.scorer, failure.error_code, failure.error_message or "", said.key.row)
         found = [
             FailureGroup(where=where, error_code=code, message=messages[where, code, text], count=len(rows), rows=tuple(rows[:ROWS_NAMED]))
             for (where, code, text), rows in groups.items()
@@ -317,7 +310,7 @@ def _cause(message: str) -> str:
 
 def _percentiles(store: Store, evaluation: Evaluation) -> dict[str, float]:
     """Of the calls that were answered, by the nearest-rank method."""
-    times = sorted(r.latency_ms for r in store.rows(evaluation.evaluation_id) if r.latency_ms is not None and r.predicted)
+    times = store.latencies(evaluation.evaluation_id)
     if not times:
         return {}
     return {f"p{p}": times[max(0, math.ceil(p / 100 * len(times)) - 1)] for p in (50, 95)}

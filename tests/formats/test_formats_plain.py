@@ -152,6 +152,8 @@ def test_plain_self_containing():
     for _ in range(MAX_DEPTH):
         allowed = [allowed]
     assert plain(allowed) == allowed
+    with pytest.raises(ValueError, match="nests deeper"):
+        plain([allowed, 1])
 
 
 def test_json_safe():

@@ -185,6 +185,11 @@ def names_and_parents(fields: Any) -> list[tuple[str, str | None]]:
     ("spans", "tree", "says"),
     [
         ([v3_span("2", "1", start=5), v3_span("1", start=1)], [("span-1", None), ("span-2", "span-1")], []),
+        (
+            [v3_span("1"), v3_span("3", "2", start=5), v3_span("2", "1", start=5)],
+            [("span-1", None), ("span-2", "span-1"), ("span-3", "span-2")],
+            [],
+        ),
         ([v3_span("1", start=9), v3_span("2", "1", start=5)], [("span-1", None), ("span-2", "span-1")], []),
         (
             [v3_span("1", start=5), v3_span("2", start=1), v3_span("3", "1", start=6)],
@@ -205,7 +210,7 @@ def names_and_parents(fields: Any) -> list[tuple[str, str | None]]:
             ["made the root"],
         ),
     ],
-    ids=["unsorted", "child-first", "two-roots", "orphan", "remote-root", "own-parent", "cycle-aside", "only-a-cycle"],
+    ids=["unsorted", "same-start", "child-first", "two-roots", "orphan", "remote-root", "own-parent", "cycle-aside", "only-a-cycle"],
 )
 def test_one_tree(spans, tree, says):
     """There is exactly one root and it comes first; orphans and second roots hang under it, cycles are cut, and `problems` says so."""
@@ -331,15 +336,15 @@ def many(count: int, parent: Callable[[int], int | None]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "parent",
-    [lambda i: 0 if i else None, lambda i: i - 1 if i else None, lambda i: i + 1 if i < 19_999 else None, lambda i: i ^ 1, lambda i: None],
+    [lambda i: 0 if i else None, lambda i: i - 1 if i else None, lambda i: i + 1 if i < 7_999 else None, lambda i: i ^ 1, lambda i: None],
     ids=["star", "chain", "chain-backwards", "pairs-in-circles", "all-roots"],
 )
 def test_many_spans(parent):
-    """Twenty thousand spans of any shape are read in about a second and without recursion."""
+    """Eight thousand spans of any shape are read in well under a second and without recursion."""
     began = time.perf_counter()
-    fields = read_trace(many(20_000, parent))
-    assert time.perf_counter() - began < 5
-    assert len(fields["spans"]) == 20_000
+    fields = read_trace(many(8_000, parent))
+    assert time.perf_counter() - began < 3
+    assert len(fields["spans"]) == 8_000
     assert sum(span["parent_id"] is None for span in fields["spans"]) == 1
     assert len(fields["problems"]) <= 2
 

@@ -69,7 +69,7 @@ def test_read_duration(text, expected):
         (MAX_NS, MAX_NS),
         (0, None),
         ("0", None),
-        (MAX_NS + 1, None),
+        (2**63, None),
         ("٣", None),
         ("1" * 5000, None),
         (True, None),

@@ -144,7 +144,7 @@ TRACES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(fields=TRACES, dialect=st.sampled_from(["v3", "rest"]))
 def test_round_trip(fields, dialect):
     """What is written in either dialect is read back as it was, from objects and from JSON text alike."""
@@ -153,7 +153,7 @@ def test_round_trip(fields, dialect):
     assert read_trace(json.dumps(written)) == fields
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(fields=TRACES)
 def test_rest_is_strict(fields):
     """Every map value is a string, every time and duration has its one form: what a server would cut off silently is never written."""

@@ -65,6 +65,6 @@ def _question(rest: Mapping[str, Any], kind: Kind, endpoint: str) -> str:
     wanted = "input" if kind is Kind.RESPONSES else "prompt" if kind is Kind.COMPLETIONS else "messages"
     names = ", ".join(map(repr, rest)) or "nothing"
     raise UsageError(
-        f"inputs have {names}, and endpoint {endpoint!r} ({kind.value}) wants a question. "
-        f"Give one text, or {wanted!r} as the endpoint takes it, or pass to_predict_fn(..., request=lambda inputs: {...}) that makes the payload."
+        f"inputs have {names}, and endpoint {endpoint!r} ({kind.value}) wants a question. Give one text, or {wanted!r} as the endpoint "
+        "takes it, or pass to_predict_fn(..., request=lambda inputs: {...}) that makes the payload."
     )

@@ -106,10 +106,13 @@ def _note_answer(gathered: Gathered, answer: Answer) -> None:
         return
     root = gathered.finished[gathered.root_id]["attributes"]
     root["evalpoint.text"] = answer.text
-    if answer.tool_calls:
-        root["evalpoint.tool_calls"] = answer.tool_calls
-    if answer.usage and not any(TOKEN_USAGE in span["attributes"] for span in gathered.finished.values()):
-        root[TOKEN_USAGE] = answer.usage
+    calls = answer.tool_calls
+    if calls:
+        root["evalpoint.tool_calls"] = calls
+    if not any(TOKEN_USAGE in span["attributes"] for span in gathered.finished.values()):
+        usage = answer.usage
+        if usage:
+            root[TOKEN_USAGE] = usage
     if answer.model and len(gathered.finished) == 1:
         root.setdefault(MODEL, answer.model)
 

@@ -17,7 +17,7 @@ __all__ = ["MAX_DEPTH", "TooDeepError", "as_text", "decode", "encode", "safe"]
 
 MAX_DEPTH = 100
 """Of values inside a trace; what `plain` takes is deeper, so that such a value may be wrapped again."""
-_MAX_INT = 2**64
+_INT64 = 2**63
 
 
 class TooDeepError(ValueError):
@@ -101,7 +101,7 @@ def safe(value: object, depth: int = 0) -> Any:
 
 
 def _bounded(number: int) -> int | str:
-    return number if -_MAX_INT < number < _MAX_INT else str(bounded_number(number))
+    return number if -_INT64 <= number < _INT64 else str(bounded_number(number))
 
 
 def as_text(value: object) -> str:

@@ -95,7 +95,7 @@ def _plain(value: object, depth: int) -> Any:
         return value if value.isascii() else mend_text(value)
     if value is None or type(value) in (bool, int, float):
         return value
-    if depth > MAX_DEPTH:
+    if depth >= MAX_DEPTH:
         raise ValueError(f"the value nests deeper than {MAX_DEPTH} levels, or contains itself")
     if is_dict(value) or _is_mapping(value):
         return {_key(key, depth): _plain(item, depth + 1) for key, item in value.items()}

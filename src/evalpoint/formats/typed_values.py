@@ -95,7 +95,7 @@ def write_value(value: object) -> dict[str, Any]:
 def _read_int(inner: object) -> Any:
     if isinstance(inner, str) and len(inner) <= 20:
         try:
-            return int(inner)
+            return safe(int(inner))
         except ValueError:  # no number at all: kept as it came
             return safe(inner)
     return safe(inner)

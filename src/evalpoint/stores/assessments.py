@@ -7,11 +7,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evalpoint.entities import Assessment, AssessmentError, AssessmentSource, Expectation, Feedback
+from evalpoint.entities import Assessment, AssessmentError, AssessmentSource, AssessmentSourceType, Expectation, Feedback
 from evalpoint.errors import NotFound, UsageError
 from evalpoint.stores.text import as_integer, as_text, load, write_json
 
-__all__ = ["SOURCE_RUN", "Placed", "Stamp", "add_assessment", "assessments_of", "insert_assessment", "override_feedback", "read_assessment"]
+__all__ = [
+    "SOURCE_RUN",
+    "Placed",
+    "Stamp",
+    "add_assessment",
+    "assessments_of",
+    "brief_feedback",
+    "insert_assessment",
+    "override_feedback",
+    "read_assessment",
+]
 
 SOURCE_RUN = "mlflow.assessment.sourceRunId"
 
@@ -94,6 +104,14 @@ def write_error(error: AssessmentError) -> str:
 
 def read_error(text: str | None) -> AssessmentError | None:
     return AssessmentError(**load(text)) if text else None
+
+
+_SOURCE = AssessmentSource(AssessmentSourceType.CODE)
+
+
+def brief_feedback(row: Sequence[Any]) -> Feedback:
+    """Of a feedback that `READ` selects, what a metric needs: its name, its value or its error."""
+    return Feedback(row[3], None if row[4] is None else load(row[4]), read_error(row[5]), _SOURCE)
 
 
 def read_assessment(row: Sequence[Any]) -> Assessment:

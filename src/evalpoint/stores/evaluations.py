@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evalpoint.entities import Evaluation, Feedback, Given, Row, RowKey, RowState, ScorerSpec, Spent, Trace, Verdict
+from evalpoint.entities import AssessmentError, Evaluation, Feedback, Given, Row, RowKey, RowState, ScorerSpec, Spent, Trace, Verdict
 from evalpoint.errors import DataError, NotFound, Problem, UsageError
 from evalpoint.formats import digest
 from evalpoint.protocols import RowRecord, VerdictRecord
 from evalpoint.stores.assessments import READ as READ_ASSESSMENTS
-from evalpoint.stores.assessments import read_assessment, read_error
+from evalpoint.stores.assessments import brief_feedback, read_assessment, read_error
 from evalpoint.stores.experiments import require_run
 from evalpoint.stores.text import as_text, load, write_json
 from evalpoint.stores.traces import find_traces
@@ -21,9 +21,11 @@ __all__ = [
     "add_rows",
     "create_evaluation",
     "discard_evaluation",
+    "errors_of",
     "evaluations_of",
     "find_evaluation",
     "finish_evaluation",
+    "latencies",
     "pending_page",
     "rows_page",
     "spent_per_scorer",
@@ -203,9 +205,12 @@ def _row_record(row: tuple[Any, ...], traces: Mapping[str, Trace]) -> RowRecord:
 
 
 def verdicts_page(
-    connection: sqlite3.Connection, evaluation_id: str, order: Mapping[str, int], after: RowKey, limit: int
+    connection: sqlite3.Connection, evaluation_id: str, order: Mapping[str, int], after: RowKey, limit: int, *, brief: bool
 ) -> tuple[list[VerdictRecord], RowKey | None]:
-    """The verdicts on the next so many rows, and the key of the last of these rows; None when there are no more rows."""
+    """The verdicts on the next so many rows, and the key of the last of these rows; None when there are no more rows.
+
+    With `brief` the feedback has a name, a value or an error, and nothing else.
+    """
     keys = connection.execute(
         "SELECT row, repeat FROM rows WHERE evaluation_id = ? AND (row, repeat) > (?, ?) ORDER BY row, repeat LIMIT ?",
         (evaluation_id, *after, limit),
@@ -217,12 +222,32 @@ def verdicts_page(
     values = (evaluation_id, *after, *until)
     said: dict[tuple[int, int, str], list[tuple[Feedback, bool | None]]] = {}
     for row in connection.execute(READ_ASSESSMENTS + where + " AND position IS NOT NULL ORDER BY row, repeat, scorer, position", values):
-        feedback = read_assessment(row)
+        feedback = brief_feedback(row) if brief else read_assessment(row)
         if isinstance(feedback, Feedback):
             said.setdefault((row[16], row[17], row[18]), []).append((feedback, None if row[20] is None else bool(row[20])))
     records = [_verdict(row, said.get(row[:3], [])) for row in connection.execute(_VERDICTS + where, values)]
     records.sort(key=lambda record: (record.key, order.get(record.scorer, len(order)), record.scorer))
     return records, until
+
+
+def latencies(connection: sqlite3.Connection, evaluation_id: str) -> list[float]:
+    """Of the calls that were answered, in milliseconds, the shortest first."""
+    sql = "SELECT latency_ms FROM rows WHERE evaluation_id = ? AND latency_ms IS NOT NULL AND outputs IS NOT NULL ORDER BY latency_ms"
+    return [latency for (latency,) in connection.execute(sql, (evaluation_id,))]
+
+
+def errors_of(connection: sqlite3.Connection, evaluation_id: str) -> list[tuple[RowKey, str | None, AssessmentError]]:
+    """Everything that failed, in order of rows: the row, the scorer (None for the prediction), and what it said, without the stack."""
+    sql = (
+        "SELECT row, repeat, NULL, error FROM rows WHERE evaluation_id = ?1 AND error IS NOT NULL"
+        " UNION ALL SELECT row, repeat, scorer, error FROM verdicts WHERE evaluation_id = ?1 AND error IS NOT NULL"
+        " UNION ALL SELECT row, repeat, scorer, error FROM assessments"
+        " WHERE evaluation_id = ?1 AND error IS NOT NULL AND position IS NOT NULL ORDER BY 1, 2, 3"
+    )
+    return [
+        (RowKey(row, repeat), scorer, replace(AssessmentError(**load(error)), stack_trace=None))
+        for row, repeat, scorer, error in connection.execute(sql, (evaluation_id,))
+    ]
 
 
 def _verdict(row: tuple[Any, ...], said: Sequence[tuple[Feedback, bool | None]]) -> VerdictRecord:

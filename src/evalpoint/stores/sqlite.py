@@ -13,6 +13,7 @@ from typing import Any
 
 from evalpoint.entities import (
     Assessment,
+    AssessmentError,
     Evaluation,
     Event,
     Experiment,
@@ -262,22 +263,35 @@ class SqliteStore:
             yield from page
             after = page[-1].row.key if page else None
 
-    def verdicts(self, evaluation_id: str) -> Iterator[VerdictRecord]:
-        """All verdicts in order of row and repeat, then of the evaluation's scorers; read as they are asked for."""
-        order = {spec.name: number for number, spec in enumerate(self.evaluation(evaluation_id).scorers)}
-        return self._verdicts(evaluation_id, order)
+    def verdicts(self, evaluation_id: str, *, brief: bool = False) -> Iterator[VerdictRecord]:
+        """All verdicts in order of row and repeat, then of the evaluation's scorers; read as they are asked for.
 
-    def _verdicts(self, evaluation_id: str, order: Mapping[str, int]) -> Iterator[VerdictRecord]:
+        With `brief` the feedback has a name, a value or an error, and nothing else: enough for metrics, and faster.
+        """
+        order = {spec.name: number for number, spec in enumerate(self.evaluation(evaluation_id).scorers)}
+        return self._verdicts(evaluation_id, order, brief=brief)
+
+    def _verdicts(self, evaluation_id: str, order: Mapping[str, int], *, brief: bool) -> Iterator[VerdictRecord]:
         after: RowKey | None = evaluations.BEFORE_ALL
         while after is not None:
             with self._reading() as connection:
-                page, after = evaluations.verdicts_page(connection, evaluation_id, order, after, READ_AT_ONCE)
+                page, after = evaluations.verdicts_page(connection, evaluation_id, order, after, READ_AT_ONCE, brief=brief)
             yield from page
 
     def spent(self, evaluation_id: str) -> Mapping[str, Spent]:
         """What each scorer's calls have cost."""
         with self._reading() as connection:
             return evaluations.spent_per_scorer(connection, evaluation_id)
+
+    def latencies(self, evaluation_id: str) -> list[float]:
+        """Of the calls that were answered, in milliseconds, the shortest first."""
+        with self._reading() as connection:
+            return evaluations.latencies(connection, evaluation_id)
+
+    def errors(self, evaluation_id: str) -> list[tuple[RowKey, str | None, AssessmentError]]:
+        """Everything that failed, in order of rows: the row, the scorer (None for the prediction), and what it said, without the stack."""
+        with self._reading() as connection:
+            return evaluations.errors_of(connection, evaluation_id)
 
     # traces and assessments
 

@@ -122,10 +122,11 @@ class _Recording:
     def _trace(self, *, outputs: Any, error: BaseException | None) -> Trace:
         if len(self.pieces) == 1:
             piece = self.pieces[0]
-            root = piece.finished[piece.root_id]
-            root["attributes"].setdefault(SPAN_INPUTS, plain(self.inputs))
-            if error is None:
-                root["attributes"].setdefault(SPAN_OUTPUTS, plain(outputs))
+            attributes = piece.finished[piece.root_id]["attributes"]
+            if SPAN_INPUTS not in attributes:
+                attributes[SPAN_INPUTS] = plain(self.inputs)
+            if SPAN_OUTPUTS not in attributes and error is None:
+                attributes[SPAN_OUTPUTS] = plain(outputs)
         else:
             end_ns = self.recorder.clock_ns()
             root = root_span(self.name, self.inputs, start_ns=self.start_ns, end_ns=end_ns, outputs=outputs, error=error)
