@@ -76,7 +76,7 @@ def report(
 def _metrics_table(summary: Summary) -> Table:
     table = _table()
     table.add_column("metric", overflow="fold")
-    for column in ("value", "95 % interval", "scored", "skipped", "failed", "missing", "gate"):
+    for column in ("value", "95 % CI", "scored", "skipped", "failed", "missing", "gate"):
         table.add_column(column, justify="right")
     gates = {gate.scorer: gate for gate in summary.gates}
     for tally in summary.tallies:
@@ -107,7 +107,7 @@ def _value(value: float | None, gate: Gate | None) -> str:
 
 
 def _interval(tally: Tally) -> str:
-    return f"{shown(tally.low)} to {shown(tally.high)}" if tally.low is not None and tally.high is not None else ""
+    return f"{shown(tally.low)}–{shown(tally.high)}" if tally.low is not None and tally.high is not None else ""
 
 
 def _gate_mark(gate: Gate) -> Text:

@@ -136,8 +136,10 @@ def test_accounts_are_thread_safe() -> None:
     assert inner.attempts == outer.attempts == inner.spent.calls == outer.spent.calls == 2000
 
 
-def test_permits_are_shared_and_limit() -> None:
-    """One key has one set of permits; a limit holds calls back, and the wait counts as lost time."""
+def test_permits_are_shared_and_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key has one set of permits; a limit holds calls back, who ends lets the next one in, and the wait counts as lost time."""
+    monkeypatch.setattr("evalpoint.calls.permits._GLANCE", 5.0)
+    begun = time.monotonic()
     gate = permits("limited")
     assert permits("limited") is gate
     gate.limit = 2
@@ -160,6 +162,7 @@ def test_permits_are_shared_and_limit() -> None:
             thread.join()
     gate.limit = None
     assert most == 2
+    assert time.monotonic() - begun < 4
     assert gate.in_flight == 0
     assert used.attempts == 8
     assert used.lost_seconds > 0.03

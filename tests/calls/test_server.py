@@ -200,12 +200,19 @@ def test_compressed_bodies(script: Any) -> None:
 def test_fresh_credentials_once(script: Any) -> None:
     """A 401 is answered with fresh credentials once: a correction, no retry, and no latency."""
     token = Token()
-    script.plays(lambda seen: (200, JSON, b"{}") if seen.headers["authorization"] == "Bearer token-2" else (401, {}, b""))
+
+    def answer(seen: Any) -> tuple[int, dict[str, str], bytes]:
+        if seen.headers["authorization"] == "Bearer token-2":
+            return 200, JSON, b"{}"
+        time.sleep(0.2)
+        return 401, {}, b""
+
+    script.plays(answer)
     with account() as used:
-        server(script.url, credentials=token).request("GET", "/")
+        reply = server(script.url, credentials=token).request("GET", "/")
     assert token.refreshed == [{"Authorization": "Bearer token-1"}]
     assert (used.attempts, used.retries, used.corrections) == (2, 0, 1)
-    assert used.lost_seconds > 0
+    assert used.lost_seconds >= 0.2 > reply.latency_ms / 1000
 
 
 def test_credentials_refused_twice(script: Any) -> None:

@@ -315,6 +315,12 @@ def test_damaged_info(info, expected, says):
     assert says is None or says in fields["problems"][0]
 
 
+def test_info_with_an_id_alone():
+    """An info that has nothing but an id still gives the trace its id; the rest comes from the spans."""
+    info = read_trace({"info": {"trace_id": "tr-mine"}, "data": {"spans": [v3_span("1", start=5_000_000)]}})["info"]
+    assert (info["trace_id"], info["request_time_ms"], info["state"]) == ("tr-mine", 5, "OK")
+
+
 def test_no_id_anywhere():
     """A trace whose id is nowhere to be found gets a new one."""
     span = v3_span("1", trace_id=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from databricks.sdk.core import Config
 from evalpoint.calls import account
 from evalpoint.errors import AccessDenied, ConfigurationError
 from evalpoint.workspace import Workspace, workspace
+from evalpoint.workspace.credentials import SdkCredentials
+from evalpoint.workspace.profiles import configured
+from evalpoint.workspace.sdk import fresh_login, new_config
 
 INTRODUCTION = "/.well-known/databricks-config"
 ENDPOINTS = "/api/2.0/serving-endpoints"
@@ -183,6 +187,24 @@ def test_refused_token_is_renewed_once(m2m: Any) -> None:
     before = m2m.issued
     assert in_threads(20, lambda: opened.get(ENDPOINTS)) == [{"endpoints": []}] * 20
     assert m2m.issued == before + 1
+
+
+def test_latecomers_take_what_was_renewed(fake: Any) -> None:
+    """Who is refused with an old token long after it was replaced takes the new one, without another login."""
+    now = [0.0]
+    config = Config(host=fake.url, client_id="my-client", client_secret="my-secret")
+    credentials = SdkCredentials(config, fresh_login, clock=lambda: now[0])
+    old = credentials.headers()
+    credentials.refresh(old)
+    now[0] = 1000.0
+    credentials.refresh(old)
+    assert (credentials.headers(), fake.issued) == ({"Authorization": "Bearer oauth-2"}, 2)
+
+
+def test_the_sdks_own_patience_is_bounded(pat: Any) -> None:
+    """The Config that we make gives up after seconds, not after the SDK's five minutes."""
+    config = new_config(configured(None, os.environ), None)
+    assert config.retry_timeout_seconds == config.http_timeout_seconds == 5
 
 
 def test_callers_config_is_not_changed_by_renewal(fake: Any) -> None:

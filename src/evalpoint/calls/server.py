@@ -168,10 +168,10 @@ class Server:
         try:
             prepared: Any = requests.PreparedRequest()
             prepared.prepare(request.method, request.url, headers={**request.headers, **credentials}, data=request.body)
-            with deadline(seconds) as check:
+            with deadline(seconds):
                 response: requests.Response = self._adapter.send(prepared, stream=True, timeout=(connect, seconds), **self._environment)
                 try:
-                    body = _read(response, request, check)
+                    body = _read(response, request)
                 finally:
                     response.close()
         except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
@@ -195,7 +195,7 @@ class Server:
         return path_or_url
 
 
-def _read(response: requests.Response, request: _Request, check: Callable[[], None]) -> bytes:
+def _read(response: requests.Response, request: _Request) -> bytes:
     """The body, bounded; of a refusal only its beginning, as far as it comes."""
     refused = response.status_code not in (_SUCCESS if request.accept is None else request.accept)
     limit = _MAX_ERROR_BODY if refused else request.max_body
@@ -206,7 +206,6 @@ def _read(response: requests.Response, request: _Request, check: Callable[[], No
         for part in response.iter_content(_CHUNK):
             parts.append(part)
             size += len(part)
-            check()
             if size > limit:
                 break
     except (requests.RequestException, HTTPError, OSError):

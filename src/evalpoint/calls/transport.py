@@ -9,10 +9,9 @@ from __future__ import annotations
 import io
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -35,19 +34,13 @@ _deadline: ContextVar[float | None] = ContextVar("evalpoint_exchange_deadline", 
 
 
 @contextmanager
-def deadline(seconds: float) -> Generator[Callable[[], None]]:
-    """Reads and writes on this context end by then; what is yielded raises `TimeoutError` once it has passed."""
+def deadline(seconds: float) -> Generator[None]:
+    """Reads and writes of sockets on this context end by then, with a `TimeoutError`."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
-        yield _check
+        yield
     finally:
         _deadline.reset(token)
-
-
-def _check() -> None:
-    until = _deadline.get()
-    if until is not None and time.monotonic() >= until:
-        raise TimeoutError("the exchange's deadline has passed")
 
 
 def _allow(sock: Any) -> None:
@@ -139,9 +132,11 @@ def _use_our_pools(manager: PoolManager) -> None:
 
 
 def new_session() -> requests.Session:
-    """A session for many threads that retries nothing, stores no cookie, and lets a caller who finds the pool full open one more."""
+    """A session for many threads that retries nothing, and lets a caller who finds the pool full open one more connection.
+
+    Requests go to its adapter, past the session's own `send`: that would store cookies and read redirects to the end.
+    """
     session = requests.Session()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = _Adapter(max_retries=0, pool_connections=4, pool_maxsize=_POOL_SIZE, pool_block=False)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
