@@ -14,7 +14,7 @@ CHECKS = [
     ("ruff", "check", "."),
     ("lint-imports",),
     ("mypy",),
-    ("pyright",),
+    ("pyright", "--pythonpath", sys.executable),
     ("pytest", *sys.argv[1:]),
 ]
 

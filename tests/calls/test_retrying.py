@@ -138,7 +138,7 @@ def test_accounts_are_thread_safe() -> None:
 
 def test_permits_are_shared_and_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """One key has one set of permits; a limit holds calls back, who ends lets the next one in, and the wait counts as lost time."""
-    monkeypatch.setattr("evalpoint.calls.permits._GLANCE", 5.0)
+    monkeypatch.setattr("evalpoint.calls.permitting._GLANCE", 5.0)
     begun = time.monotonic()
     gate = permits("limited")
     assert permits("limited") is gate

@@ -4,7 +4,7 @@ from evalpoint.calls.accounts import Account, account, current_account
 from evalpoint.calls.binding import bind, bound
 from evalpoint.calls.decisions import GiveUp, Policy, RetryAfter, decide
 from evalpoint.calls.loop import retrying
-from evalpoint.calls.permits import Permits, permits
+from evalpoint.calls.permitting import Permits, permits
 from evalpoint.calls.redaction import redact
 from evalpoint.calls.replies import HttpReply
 from evalpoint.calls.server import Server

@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying
 from evalpoint.calls.accounts import Account, current_account
 from evalpoint.calls.binding import bound
 from evalpoint.calls.decisions import GiveUp, Policy, decide
-from evalpoint.calls.permits import permits
+from evalpoint.calls.permitting import permits
 from evalpoint.errors import CallError
 
 __all__ = ["retrying"]
