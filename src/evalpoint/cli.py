@@ -101,7 +101,8 @@ def demo(
 
     console = Console()
     with _using(store, experiment="/Shared/evalpoint-demo"), demo_workspace() as workspace, workspace.exported():
-        console.print(f"A mock workspace answers on {workspace.url}; nothing leaves this machine.\n", highlight=False)
+        console.print(f"A mock workspace answers on {workspace.url}; nothing leaves this machine.", highlight=False)
+        console.print(f"Results go to {evalpoint.get_tracking_uri()}\n", highlight=False, soft_wrap=True)
         result = evalpoint.evaluate(
             data=demo_rows()[:rows],
             predict_fn=evalpoint.to_predict_fn("endpoints:/support-agent"),

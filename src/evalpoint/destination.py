@@ -11,7 +11,7 @@ from evalpoint.errors import ConfigurationError
 from evalpoint.protocols import Store
 from evalpoint.stores import open_store
 
-__all__ = ["current_store", "get_tracking_uri", "set_tracking_uri"]
+__all__ = ["current_store", "default_uri", "get_tracking_uri", "set_tracking_uri"]
 
 DEFAULT_FILE = "evalpoint.db"
 
@@ -40,6 +40,11 @@ def get_tracking_uri() -> str:
     from_environment = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if from_environment:
         return _checked_uri(from_environment, "MLFLOW_TRACKING_URI")
+    return default_uri()
+
+
+def default_uri() -> str:
+    """Where results go when nothing was chosen."""
     return f"sqlite:///{_default_folder() / DEFAULT_FILE}"
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from evalpoint.destination import default_uri
 from evalpoint.entities import Evaluation, Feedback, RowState, RunInfo, Spent, Verdict
 from evalpoint.errors import GateFailed, Inconclusive, MissingExtra
 from evalpoint.formats.plain import dump_json
@@ -105,7 +106,9 @@ class EvaluationResult:
 
     @property
     def where_to_look(self) -> str:
-        return f"evalpoint show {self.run_id[:8]} --store {self._store.uri}"
+        """The command that shows it again; the store is named where it is not the one of this folder."""
+        elsewhere = "" if self._store.uri == default_uri() else f" --store {self._store.uri}"
+        return f"evalpoint show {self.run_id[:8]}{elsewhere}"
 
     @cached_property
     def failures(self) -> list[FailureGroup]:
