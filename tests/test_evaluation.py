@@ -13,6 +13,7 @@ import pytest
 
 import evalpoint
 from evalpoint import Feedback, scorer
+from evalpoint.destination import current_store
 from evalpoint.errors import ConfigurationError, DataError, GateFailed, Inconclusive, UsageError
 from evalpoint.mocks import MockWorkspace, Rule, fault
 from evalpoint.scorers import Correctness, Guidelines
@@ -105,6 +106,7 @@ def test_all_bad_rows_are_reported_at_once_and_nothing_is_spent() -> None:
     assert called == []
     (run,) = evalpoint.search_runs(output_format="list")
     assert run.info.status.value == "FAILED"
+    assert current_store().evaluations(run.info.run_id) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,12 +126,22 @@ def test_async_functions_share_one_loop() -> None:
 def test_an_async_function_without_end_is_cancelled() -> None:
     """After the limit the row is a timeout, and the others are not kept waiting by it."""
 
+    ended = threading.Event()
+
     async def hang(n: int) -> int:
         if n == 0:
-            await asyncio.sleep(60)
-        return n
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ended.set()
+                raise
+        await asyncio.sleep(0.01)
+        return ended.is_set()
 
-    assert states(events_of(hang, count=3, async_timeout=0.05)) == {0: "timeout", 1: "ok", 2: "ok"}
+    events = events_of(hang, count=3, async_timeout=0.1, max_workers=1)
+    assert states(events) == {0: "timeout", 1: "ok", 2: "ok"}
+    replies = {e.key.row: e.prediction for e in events if isinstance(e, Predicted)}
+    assert replies[1].outputs is True
 
 
 def test_a_function_inside_a_running_loop() -> None:
@@ -170,20 +181,23 @@ def test_scorers_are_asked_after_the_answer_is_acknowledged() -> None:
 def test_concurrent_scorer_calls(workers: int, lanes: int, graders: int, expected: int) -> None:
     """As many as rows at a time, times the smaller of scorers at a time and scorers."""
     lock = threading.Lock()
-    now, most = 0, 0
+    now: Counter[Any] = Counter()
+    most: Counter[Any] = Counter()
 
     def grade(subject: Subject) -> int:
-        nonlocal now, most
+        mine = ("all", subject.inputs["n"])
         with lock:
-            now += 1
-            most = max(most, now)
+            for key in mine:
+                now[key] += 1
+                most[key] = max(most[key], now[key])
         time.sleep(0.03)
         with lock:
-            now -= 1
+            now.subtract(mine)
         return 1
 
     events_of(lambda n: n, [Code(f"g{i}", grade) for i in range(graders)], count=12, max_workers=workers, max_scorer_workers=lanes)
-    assert most == expected
+    assert most.pop("all") == expected
+    assert max(most.values()) == min(lanes, graders)
 
 
 def test_no_more_rows_are_read_than_fit_between_the_pools() -> None:
@@ -279,6 +293,31 @@ def test_closing_early_ends_the_workers() -> None:
     after = len(begun)
     time.sleep(0.1)
     assert len(begun) == after < 20
+
+
+def test_closing_early_asks_no_further_scorer() -> None:
+    """Scorers that wait for a worker when the generator is closed are never asked."""
+    asked: list[int] = []
+    go = threading.Event()
+
+    def grade(subject: Subject) -> int:
+        asked.append(subject.inputs["n"])
+        go.wait(5)
+        return 1
+
+    happened = run(
+        rows(6), target=Live(name="f", call=lambda n: n), graders=[Code("a", grade)], recorder=RECORDER, settings=Settings(max_workers=1)
+    )
+    predicted = 0
+    for batch in happened:
+        predicted += sum(isinstance(e, Predicted) for e in batch)
+        if predicted >= 2 and not batch:
+            break
+    happened.close()
+    go.set()
+    time.sleep(0.1)
+    assert predicted >= 2
+    assert len(asked) == 1
 
 
 def test_cancel_finishes_what_is_in_work() -> None:

@@ -72,10 +72,8 @@ class _Engine:
     recorder: Recorder
     settings: Settings
     inbox: SimpleQueue[Predicted | Scored | BaseException] = field(default_factory=SimpleQueue[Predicted | Scored | BaseException])
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     loop: AsyncLoop = field(default_factory=AsyncLoop)
     predicting: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
-    backlog: deque[RowKey] = field(default_factory=deque[RowKey])
     scoring: dict[RowKey, _InWork] = field(default_factory=dict[RowKey, _InWork])
     predictors: Pool = field(init=False)
     scorers: Pool = field(init=False)
@@ -103,14 +101,13 @@ class _Engine:
                 else:
                     self.predicting[row.key] = row
                     self._start(self.predictors, functools.partial(self._predict, row))
-            if not (self.predicting or self.backlog or self.scoring):
+            if not (self.predicting or self.scoring):
                 return
             arrived = self._arrived()
             yield [event for item in arrived for event in self._with_ends(item)]
             for item in arrived:
                 if isinstance(item, Predicted) and item.key in self.scoring:
-                    self.backlog.append(item.key)
-            self._score_backlog()
+                    self._score(item.key, self.scoring[item.key])
 
     def _has_room(self) -> bool:
         workers = self.settings.max_workers
@@ -150,17 +147,13 @@ class _Engine:
                 del self.scoring[item.key]
                 yield Finished(key=item.key, state=RowState.JUDGE_ERROR if work.failed else RowState.OK)
 
-    def _score_backlog(self) -> None:
-        """Lets waiting rows in, as long as fewer than `max_workers` are being scored."""
-        while self.backlog and len(self.scoring) - len(self.backlog) < self.settings.max_workers:
-            key = self.backlog.popleft()
-            work = self.scoring[key]
-            for _ in range(self._lanes()):
-                self._start(self.scorers, functools.partial(self._score_lane, key, work))
+    def _score(self, key: RowKey, work: _InWork) -> None:
+        for _ in range(self._lanes()):
+            self._start(self.scorers, functools.partial(self._score_lane, key, work))
 
     def _start(self, pool: Pool, job: Callable[[], None]) -> None:
         """Each call in a copy of the caller's context of its own."""
-        context = self.context.copy()
+        context = contextvars.copy_context()
         pool.submit(lambda: context.run(self._guarded, job))
 
     def _guarded(self, job: Callable[[], None]) -> None:
