@@ -16,6 +16,7 @@
     │   └── UnusableReply           an answer came, and it is not what the interface promises
     ├── JudgeError                  a judge gave no usable verdict, even when asked again
     ├── ScorerError                 a scorer returned something that is no score
+    ├── Stalled                     a run was stopped because what it calls does not return
     ├── StoreError                  the store cannot be read or written
     ├── FormatError                 bytes or JSON that are not what they should be
     ├── GateFailed                  result.check(): quality is below a threshold
@@ -47,6 +48,7 @@ __all__ = [
     "Problem",
     "Rejected",
     "ScorerError",
+    "Stalled",
     "StoreError",
     "Throttled",
     "Unreachable",
@@ -167,6 +169,10 @@ class JudgeError(EvalpointError):
 
 class ScorerError(EvalpointError):
     """A scorer returned something that is no score."""
+
+
+class Stalled(EvalpointError):
+    """A run was stopped because what it calls does not return: too many calls were abandoned at their deadline."""
 
 
 class StoreError(EvalpointError):

@@ -16,6 +16,7 @@ from evalpoint.datasets import RunningDigest, call_checker, read
 from evalpoint.endpoints import EndpointFunction
 from evalpoint.entities import Evaluation, Metric, Row, RowState, ScorerSpec
 from evalpoint.errors import DataError, Problem, UsageError
+from evalpoint.interruption import Interruption
 from evalpoint.progress import Counts, display
 from evalpoint.protocols import Grader, Store
 from evalpoint.result import EvaluationResult, run_metrics
@@ -51,6 +52,8 @@ def evaluate(
     connect_timeout: float | None = None,
     attempt_timeout: float | None = None,
     call_timeout: float | None = None,
+    scorer_timeout: float | None = None,
+    row_timeout: float | None = None,
     scorer_tracing: bool | None = None,
     judge_model: str | None = None,
 ) -> EvaluationResult:
@@ -79,6 +82,8 @@ def evaluate(
         connect_timeout: Seconds until a connection stands; 10.
         attempt_timeout: Seconds for one attempt of a call; 310.
         call_timeout: Seconds for a call with all its attempts; 600.
+        scorer_timeout: Seconds for a scorer's verdict on one row, where the scorer sets none; 300. Then it is abandoned.
+        row_timeout: Seconds for a row's answer; 1800. Then it is abandoned, and the row ends as `timeout`.
         scorer_tracing: Keep a trace of every scorer's asking; `MLFLOW_GENAI_EVAL_ENABLE_SCORER_TRACING`, false.
         judge_model: The judge of scorers that name none; `MLFLOW_GENAI_JUDGE_DEFAULT_MODEL`.
 
@@ -90,6 +95,7 @@ def evaluate(
         os.environ,
         max_workers=max_workers, max_scorer_workers=max_scorer_workers, async_timeout=async_timeout, max_retries=max_retries,
         connect_timeout=connect_timeout, attempt_timeout=attempt_timeout, call_timeout=call_timeout,
+        scorer_timeout=scorer_timeout, row_timeout=row_timeout,
         scorer_tracing=scorer_tracing, judge_model=judge_model,
     )  # fmt: skip
     _check_arguments(predict_fn, repeats=repeats, min_valid=min_valid)
@@ -247,16 +253,17 @@ class _Evaluating:
     def _work(self, total: int, *, progress: bool | None, cancel: Flag | None) -> None:
         recorder = self._recorder()
         counts = Counts(total)
+        stop = cancel or Flag()
         happening = engine.run(
             self.store.pending(self.evaluation.evaluation_id),
             target=self._target(recorder),
             graders=self.plan.graders,
             recorder=recorder,
             settings=self.plan.settings,
-            cancel=cancel,
+            cancel=stop,
         )
         shown = 0.0
-        with contextlib.closing(happening), display(progress) as screen:
+        with contextlib.closing(happening), display(progress) as screen, Interruption(stop) as interruption:
             for events in happening:
                 if events:
                     self.store.record(self.evaluation.evaluation_id, events)
@@ -264,6 +271,9 @@ class _Evaluating:
                 if time.monotonic() - shown >= PROGRESS_INTERVAL:
                     screen.show(counts)
                     shown = time.monotonic()
+                if interruption.over:
+                    break
+            interruption.raise_if_received()
 
     def _finish(self, unfinished: RowState) -> Summary:
         """Names the state of what was not reached, and sums up; also after Ctrl-C."""

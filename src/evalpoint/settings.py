@@ -28,6 +28,10 @@ class Settings:
     """One attempt, from the request's first byte to the answer's last; the server's own limit is 297 s."""
     call_timeout: float = 600.0
     """One call with all its attempts and waits."""
+    scorer_timeout: float = 300.0
+    """A scorer's verdict on one row, for scorers that set no timeout of their own; then it is abandoned."""
+    row_timeout: float = 1800.0
+    """A row's answer, from the moment a worker begins with it; then it is abandoned."""
     scorer_tracing: bool = False
     """Keep a trace of every judge call."""
     judge_model: str | None = None
@@ -53,7 +57,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "judge_model": ("MLFLOW_GENAI_JUDGE_DEFAULT_MODEL", str),
 }
 _AT_LEAST_ONE = ("max_workers", "max_scorer_workers")
-_POSITIVE = ("async_timeout", "connect_timeout", "attempt_timeout", "call_timeout")
+_POSITIVE = ("async_timeout", "connect_timeout", "attempt_timeout", "call_timeout", "scorer_timeout", "row_timeout")
 
 
 def from_environment(environ: Mapping[str, str], **arguments: Any) -> Settings:

@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from evalpoint.destination import current_store, get_tracking_uri, set_tracking_uri
+from evalpoint.destination import current_store, get_tracking_uri, set_tracking_uri, stored_in
 from evalpoint.entities import (
     Assessment,
     AssessmentSource,
@@ -70,6 +71,7 @@ __all__ = [
     "log_param",
     "log_params",
     "override_feedback",
+    "results_in",
     "search_runs",
     "search_traces",
     "set_experiment",
@@ -148,6 +150,21 @@ def get_experiment_by_name(name: str) -> Experiment | None:
     return next((e for e in current_store().experiments() if e.name == name), None)
 
 
+@contextmanager
+def results_in(uri: str | os.PathLike[str]) -> Generator[None]:
+    """Tracking of its own, for a test: results go to a fresh store, and nothing that is chosen or started inside is left afterwards."""
+    global _chosen_experiment
+    before, outer = _chosen_experiment, list(_thread_runs.stack)
+    _chosen_experiment = None
+    with stored_in(uri):
+        try:
+            yield
+        finally:
+            for run in [run for run in reversed(_thread_runs.stack) if run not in outer]:
+                run.end()
+            _chosen_experiment = before
+
+
 # ---- runs ----------------------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +194,8 @@ class ActiveRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        status = RunStatus.FINISHED if error is None else RunStatus.KILLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
+        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+        status = RunStatus.FINISHED if error is None else RunStatus.KILLED if interrupted else RunStatus.FAILED
         self.end(status)
 
     def end(self, status: RunStatus = RunStatus.FINISHED) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from evalpoint.engine import Live, Sheet, run
 from evalpoint.entities import Failure, Feedback, Finished, Given, Predicted, Reply, Row, RowKey, RowState, Scored, Verdict
+from evalpoint.errors import Stalled
 from evalpoint.protocols import Subject
 from evalpoint.settings import Settings
 from evalpoint.tracing import Recorder, start_span
@@ -394,3 +395,69 @@ def test_outputs_are_plain_and_finite() -> None:
 def test_states_are_the_ones_of_the_design() -> None:
     """The names are an interface: they are in files and tables."""
     assert [state.value for state in RowState] == ["ok", "judge_error", "target_error", "timeout", "skipped_budget", "cancelled", "pending"]
+
+
+# ---- deadlines -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_prediction_without_end_is_abandoned() -> None:
+    """Its row is a timeout with a trace, another worker takes over, and what it still returns is dropped."""
+    go = threading.Event()
+
+    def hang(n: int) -> int:
+        if n == 0:
+            go.wait(10)
+        return n
+
+    happened = run(
+        rows(4), target=Live(name="f", call=hang), graders=[], recorder=RECORDER, settings=Settings(max_workers=1, row_timeout=0.2)
+    )
+    events = [event for batch in happened for event in batch]
+    go.set()
+    assert states(events) == {0: "timeout", 1: "ok", 2: "ok", 3: "ok"}
+    (failure,) = [e.prediction for e in events if isinstance(e, Predicted) and isinstance(e.prediction, Failure)]
+    assert "row_timeout" in (failure.error.error_message or "")
+    assert failure.trace is not None
+    assert len([e for e in events if e.key.row == 0]) == 2
+
+
+def test_a_scorer_without_end_is_abandoned() -> None:
+    """The row is a judge_error, the other verdicts stand, and the scorers that waited are asked."""
+    go = threading.Event()
+    hanging = Code("hanging", lambda s: go.wait(10), timeout=0.2)
+    events = events_of(lambda n: n, [hanging, Code("good", lambda s: 1), Code("better", lambda s: 2)], count=2, max_scorer_workers=1)
+    go.set()
+    assert states(events) == {0: "judge_error", 1: "judge_error"}
+    verdicts = {(e.key.row, e.scorer): e.verdict for e in events if isinstance(e, Scored)}
+    assert verdicts[0, "hanging"].error is not None
+    assert verdicts[0, "hanging"].error.error_code == "SCORER_TIMEOUT"
+    assert [verdicts[1, name].feedback[0].value for name in ("good", "better")] == [1, 2]
+
+
+def test_a_run_whose_calls_do_not_return_is_stopped() -> None:
+    """At twice the workers abandoned it ends with a reason, after telling of all of them."""
+    go = threading.Event()
+    told: list[Any] = []
+    target = Live(name="f", call=lambda n: go.wait(10))
+    happened = run(rows(50), target=target, graders=[], recorder=RECORDER, settings=Settings(max_workers=2, row_timeout=0.1))
+    with pytest.raises(Stalled, match="4 calls did not return"):
+        told.extend(event for batch in happened for event in batch)
+    go.set()
+    assert states(told) == dict.fromkeys(range(4), "timeout")
+
+
+def test_a_blocking_async_function_does_not_take_the_others_along(caplog: pytest.LogCaptureFixture) -> None:
+    """The loop that it silences is replaced, with one warning that names the line."""
+    go = threading.Event()
+
+    async def block(n: int) -> int:
+        if n == 0:
+            go.wait(10)  # blocks the event loop here
+        await asyncio.sleep(0)
+        return n
+
+    events = events_of(block, count=4, async_timeout=0.2, max_workers=1)
+    go.set()
+    assert states(events) == {0: "timeout", 1: "ok", 2: "ok", 3: "ok"}
+    assert len(caplog.records) == 1
+    assert "threading.py" in caplog.text or "test_running.py" in caplog.text

@@ -14,7 +14,7 @@ from evalpoint.errors import CallTimeout, JudgeError
 from evalpoint.formats.plain import copy_plain, json_safe
 from evalpoint.protocols import Grader, Recorder, Subject
 
-__all__ = ["Live", "Sheet", "Target", "ask_scorer", "predict"]
+__all__ = ["Live", "Sheet", "Target", "ask_scorer", "predict", "unanswered_prediction", "unanswered_verdict"]
 
 SCORER_TRACE_ID = "mlflow.assessment.scorerTraceId"
 
@@ -67,10 +67,9 @@ def _milliseconds(started: float, lost_seconds: float) -> float:
 
 
 def ask_scorer(
-    grader: Grader, subject: Subject, *, key: RowKey, recorder: Recorder, loop: AsyncLoop, async_timeout: float, keep_trace: bool
+    grader: Grader, subject: Subject, *, key: RowKey, recorder: Recorder, loop: AsyncLoop, timeout: float, keep_trace: bool
 ) -> tuple[Verdict, Trace | None]:
     """One scorer's verdict on one row, and the trace of the asking where it is kept. Never raises."""
-    timeout = async_timeout if grader.timeout is None else grader.timeout
     with account() as used, recorder.record(grader.name, {"inputs": subject.inputs, "outputs": subject.outputs}, key) as recording:
         trace: Trace | None = None
         try:
@@ -83,6 +82,20 @@ def ask_scorer(
     if trace is not None:
         verdict = replace(verdict, feedback=tuple(_naming(feedback, trace) for feedback in verdict.feedback))
     return replace(verdict, spent=used.spent), trace
+
+
+def unanswered_prediction(row: Row, target: Target, seconds: float, *, recorder: Recorder) -> Failure:
+    """What is told of a row whose prediction did not return by its deadline."""
+    name = target.name if isinstance(target, Live) else "answer"
+    error = CallTimeout(f"{name} did not return within {seconds:g} s and was abandoned; row_timeout= sets the limit.")
+    with recorder.record(name, row.inputs, row.key) as recording:
+        return Failure(state=RowState.TIMEOUT, error=AssessmentError.of(error), trace=recording.failed(error), latency_ms=seconds * 1000)
+
+
+def unanswered_verdict(grader: Grader, seconds: float) -> Verdict:
+    """What is told of a scorer that did not return by its deadline."""
+    told = f"{grader.name} did not return within {seconds:g} s and was abandoned; its timeout=, or scorer_timeout=, sets the limit."
+    return Verdict(error=AssessmentError("SCORER_TIMEOUT", told))
 
 
 def _naming(feedback: Feedback, trace: Trace) -> Feedback:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextvars
-import functools
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
 
-from evalpoint.engine.asking import Target, ask_scorer, predict
+from evalpoint.engine.asking import Target, ask_scorer, predict, unanswered_prediction, unanswered_verdict
 from evalpoint.engine.loop import AsyncLoop
-from evalpoint.engine.workers import Pool
+from evalpoint.engine.workers import Job, Pool
 from evalpoint.entities import Event, Failure, Finished, Predicted, Reply, Row, RowKey, RowState, Scored
+from evalpoint.errors import Stalled
 from evalpoint.protocols import Grader, Recorder, Subject
 from evalpoint.settings import Settings
 
@@ -23,6 +24,8 @@ TICK = 0.25
 """Seconds after which an empty batch tells the caller that nothing has happened yet."""
 BETWEEN = 2
 """Times the workers: how many rows may be predicted and not yet scored."""
+ABANDONED = 2
+"""Times the workers: how many calls may be abandoned before the run stops."""
 
 
 def run(
@@ -33,12 +36,15 @@ def run(
     recorder: Recorder,
     settings: Settings,
     cancel: Flag | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Sequence[Event], None, None]:
     """Predicts and scores the rows, and yields what happened in batches, on the caller's thread.
 
     Asking for the next batch acknowledges the last: a row's scorers are asked only after the batch with its `Predicted`
     has been taken care of. An empty batch is a heartbeat. Closing the generator ends the workers. Every row that was
     taken from `rows` ends with one `Finished`, unless the generator is closed or `cancel` is set before.
+
+    A call that is not back by its deadline is abandoned: its row goes on without it, and what it may still return is dropped.
 
     Args:
         rows: Read as they are needed, on the caller's thread.
@@ -47,8 +53,12 @@ def run(
         recorder: Opens a recording around every call.
         settings: Workers and time limits.
         cancel: Once set, no further row is begun; those in work are finished.
+        clock: Monotonic seconds.
+
+    Raises:
+        Stalled: More calls have been abandoned than twice the workers: what is called does not return.
     """
-    engine = _Engine(target=target, graders=tuple(graders), recorder=recorder, settings=settings)
+    engine = _Engine(target=target, graders=tuple(graders), recorder=recorder, settings=settings, clock=clock)
     try:
         yield from engine.events(iter(rows), cancel or Flag())
     finally:
@@ -57,12 +67,26 @@ def run(
 
 @dataclass(slots=True)
 class _InWork:
-    """A row whose answer is being scored: the scorers not yet begun, and how many have yet to answer."""
+    """A row whose answer is being scored: the scorers not yet asked, and how many have yet to answer."""
 
     subject: Subject
     waiting: deque[Grader]
     unanswered: int
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that is under way, or waits for a worker: until when, and what to tell when it is not back by then."""
+
+    job: Job
+    pool: Pool
+    limit: float | None
+    late: Callable[[float], Predicted | Scored]
+    """Given the seconds it may take: what is told in its place."""
+
+
+Told = Predicted | Scored
 
 
 @dataclass(slots=True)
@@ -71,16 +95,23 @@ class _Engine:
     graders: tuple[Grader, ...]
     recorder: Recorder
     settings: Settings
-    inbox: SimpleQueue[Predicted | Scored | BaseException] = field(default_factory=SimpleQueue[Predicted | Scored | BaseException])
+    clock: Callable[[], float]
+    inbox: SimpleQueue[Told | BaseException] = field(default_factory=SimpleQueue[Told | BaseException])
     loop: AsyncLoop = field(default_factory=AsyncLoop)
     predicting: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
     scoring: dict[RowKey, _InWork] = field(default_factory=dict[RowKey, _InWork])
+    calls: dict[tuple[RowKey, str | None], _Call] = field(default_factory=dict[tuple[RowKey, str | None], _Call])
+    """By row and scorer; None for the prediction."""
+    looked: float = 0.0
+    """When deadlines were last looked at."""
+    stalled: int = 0
+    """How many calls have been abandoned, once these are too many."""
     predictors: Pool = field(init=False)
     scorers: Pool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.predictors = Pool("predict", self.settings.max_workers)
-        self.scorers = Pool("score", self.settings.max_workers * self._lanes())
+        self.predictors = Pool("predict", self.settings.max_workers, self.clock)
+        self.scorers = Pool("score", self.settings.max_workers * self._lanes(), self.clock)
 
     def _lanes(self) -> int:
         """Scorers of one row at a time."""
@@ -99,23 +130,28 @@ class _Engine:
                 if row is None:
                     more = False
                 else:
-                    self.predicting[row.key] = row
-                    self._start(self.predictors, functools.partial(self._predict, row))
+                    self._begin(row)
             if not (self.predicting or self.scoring):
                 return
             arrived = self._arrived()
             yield [event for item in arrived for event in self._with_ends(item)]
             for item in arrived:
-                if isinstance(item, Predicted) and item.key in self.scoring:
-                    self._score(item.key, self.scoring[item.key])
+                self._go_on(item)
+            if self.stalled:
+                raise Stalled(
+                    f"{self.stalled} calls did not return by their deadline and were abandoned, twice the number of workers: the run was "
+                    "stopped. What was finished is in the store. Look at what is called, or allow more time with row_timeout= and "
+                    "scorer_timeout=."
+                )
+            self._abandon_overdue()
 
     def _has_room(self) -> bool:
         workers = self.settings.max_workers
         return len(self.predicting) < workers and len(self.scoring) < BETWEEN * workers
 
-    def _arrived(self) -> list[Predicted | Scored]:
+    def _arrived(self) -> list[Told]:
         """Whatever has happened, at once: under load one batch, and so one transaction, serves many rows."""
-        arrived: list[Predicted | Scored] = []
+        arrived: list[Told] = []
         try:
             item = self.inbox.get(timeout=TICK)
             while True:
@@ -126,10 +162,11 @@ class _Engine:
         except Empty:
             return arrived
 
-    def _with_ends(self, item: Predicted | Scored) -> Iterator[Event]:
+    def _with_ends(self, item: Told) -> Iterator[Event]:
         """The event itself, and the row's end where this is it."""
         yield item
         if isinstance(item, Predicted):
+            del self.calls[item.key, None]
             row = self.predicting.pop(item.key)
             match item.prediction:
                 case Failure(state=state):
@@ -140,6 +177,7 @@ class _Engine:
                     subject = Subject(inputs=row.inputs, outputs=outputs, expectations=row.expectations, trace=trace)
                     self.scoring[item.key] = _InWork(subject, deque(self.graders), len(self.graders))
         else:
+            del self.calls[item.key, item.scorer]
             work = self.scoring[item.key]
             work.unanswered -= 1
             work.failed = work.failed or item.verdict.failure is not None
@@ -147,40 +185,70 @@ class _Engine:
                 del self.scoring[item.key]
                 yield Finished(key=item.key, state=RowState.JUDGE_ERROR if work.failed else RowState.OK)
 
-    def _score(self, key: RowKey, work: _InWork) -> None:
-        for _ in range(self._lanes()):
-            self._start(self.scorers, functools.partial(self._score_lane, key, work))
+    def _go_on(self, item: Told) -> None:
+        """What follows on an event that has been taken care of: the row's first scorers, or its next one."""
+        work = self.scoring.get(item.key)
+        if work is None:
+            return
+        for _ in range(self._lanes() if isinstance(item, Predicted) else 1):
+            if work.waiting:
+                self._ask(item.key, work.subject, work.waiting.popleft())
 
-    def _start(self, pool: Pool, job: Callable[[], None]) -> None:
+    def _begin(self, row: Row) -> None:
+        self.predicting[row.key] = row
+
+        def ask() -> Predicted:
+            limit = self.settings.async_timeout
+            prediction = predict(row, self.target, recorder=self.recorder, loop=self.loop, async_timeout=limit)
+            return Predicted(key=row.key, prediction=prediction)
+
+        def late(seconds: float) -> Predicted:
+            return Predicted(key=row.key, prediction=unanswered_prediction(row, self.target, seconds, recorder=self.recorder))
+
+        self._start(self.predictors, (row.key, None), ask, late, self.settings.row_timeout)
+
+    def _ask(self, key: RowKey, subject: Subject, grader: Grader) -> None:
+        limit = self.settings.scorer_timeout if grader.timeout is None else grader.timeout
+
+        def ask() -> Scored:
+            verdict, trace = ask_scorer(
+                grader, subject, key=key, recorder=self.recorder, loop=self.loop, timeout=limit, keep_trace=self.settings.scorer_tracing
+            )
+            return Scored(key=key, scorer=grader.name, verdict=verdict, trace=trace)
+
+        def late(seconds: float) -> Scored:
+            return Scored(key=key, scorer=grader.name, verdict=unanswered_verdict(grader, seconds))
+
+        self._start(self.scorers, (key, grader.name), ask, late, limit)
+
+    def _start(
+        self, pool: Pool, name: tuple[RowKey, str | None], ask: Callable[[], Told], late: Callable[[float], Told], limit: float | None
+    ) -> None:
         """Each call in a copy of the caller's context of its own."""
         context = contextvars.copy_context()
-        pool.submit(lambda: context.run(self._guarded, job))
 
-    def _guarded(self, job: Callable[[], None]) -> None:
-        """A defect of our own must stop the run: a row that silently never ends would hang it."""
-        try:
-            job()
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
-            self.inbox.put(error)
-
-    def _predict(self, row: Row) -> None:
-        prediction = predict(row, self.target, recorder=self.recorder, loop=self.loop, async_timeout=self.settings.async_timeout)
-        self.inbox.put(Predicted(key=row.key, prediction=prediction))
-
-    def _score_lane(self, key: RowKey, work: _InWork) -> None:
-        """Asks the row's scorers one after the other, beside the row's other lanes."""
-        while True:
+        def task(job: Job) -> None:
+            told: Told | BaseException
             try:
-                grader = work.waiting.popleft()
-            except IndexError:
-                return
-            verdict, trace = ask_scorer(
-                grader,
-                work.subject,
-                key=key,
-                recorder=self.recorder,
-                loop=self.loop,
-                async_timeout=self.settings.async_timeout,
-                keep_trace=self.settings.scorer_tracing,
-            )
-            self.inbox.put(Scored(key=key, scorer=grader.name, verdict=verdict, trace=trace))
+                told = context.run(ask)
+            except BaseException as error:  # noqa: BLE001 - a defect of our own: carried to the caller's thread, where it stops the run instead of hanging it
+                told = error
+            if job.claim():
+                self.inbox.put(told)
+
+        self.calls[name] = _Call(pool.submit(task), pool, limit or None, late)
+
+    def _abandon_overdue(self) -> None:
+        """Gives up the calls whose deadline has passed; what is told in their place arrives as any answer does."""
+        now = self.clock()
+        if now - self.looked < TICK:
+            return
+        self.looked = now
+        for call in self.calls.values():
+            began = call.job.began
+            if call.limit is None or began is None or now - began < call.limit or not call.job.claim():
+                continue
+            call.pool.abandon(call.job)
+            self.inbox.put(call.late(call.limit))
+        abandoned = self.predictors.abandoned + self.scorers.abandoned
+        self.stalled = abandoned if abandoned >= ABANDONED * self.settings.max_workers else 0
