@@ -86,15 +86,17 @@ def test_run_that_knows_too_little(workspace: MockWorkspace, data: str, capsys: 
         (("run", "--data", "data.jsonl", "--scorer", "corectness"), "did you mean 'correctness'"),
         (("run", "--data", "data.jsonl", "--threshold", "correctness"), "SCORER=VALUE"),
         (("run", "--data", "data.jsonl", "--output", "rows.xls"), ".parquet"),
+        (("run", "--data", "data.jsonl", "--output", "folder.csv"), "is a folder"),
         (("run", "--data", "data.jsonl", "--max-workers", "many"), "max-workers"),
         (("run", "--data", "data.jsonl", "--config", "nowhere.yaml"), "nowhere.yaml"),
         (("show", "nothing", "--store", "nowhere.db"), "nowhere.db"),
         (("dance",), "dance"),
     ],
-    ids=["no-data", "no-file", "no-scorer", "threshold", "output", "number", "config", "store", "command"],
+    ids=["no-data", "no-file", "no-scorer", "threshold", "output", "folder", "number", "config", "store", "command"],
 )
 def test_could_not_run(data: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str) -> None:
     """Everything that keeps it from running ends with 3, and one message without a traceback."""
+    Path("folder.csv").mkdir()
     assert cli(*arguments) == 3
     err = capsys.readouterr().err
     assert message in err
@@ -128,6 +130,36 @@ def test_output(workspace: MockWorkspace, data: str, tmp_path: Path, suffix: str
     assert cli(*RUN, "--data", data, "--scorer", "correctness", "--output", f"rows.{suffix}") == 0
     read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "jsonl": lambda path: pd.read_json(path, lines=True)}[suffix]
     assert len(read(tmp_path / f"rows.{suffix}")) == 5
+
+
+def test_csv_cells_hold_json(workspace: MockWorkspace, data: str, tmp_path: Path) -> None:
+    """What is no plain text or number can be read back, by the product's own reader too."""
+    assert cli(*RUN, "--data", data, "--scorer", "correctness", "--output", "rows.csv") == 0
+    lines = (tmp_path / "rows.csv").read_text()
+    assert '{""question"":""q0""}' in lines
+
+
+@pytest.mark.parametrize(
+    "code", ["def f(:", "raise RuntimeError('boom')", "import no_such_module_at_all"], ids=["syntax", "raises", "import"]
+)
+def test_a_scorers_file_that_cannot_be_run(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], code: str) -> None:
+    """It could not run: that is 3, and not the 1 of a failed gate."""
+    (tmp_path / "bad.py").write_text(code)
+    assert cli("run", "--data", data, "--scorer", "bad.py:x") == 3
+    err = capsys.readouterr().err
+    assert "bad.py" in err
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_leaves_does_not_change_the_code(tmp_path: Path) -> None:
+    """`evalpoint run … | head -1` ends with the verdict's code."""
+    (tmp_path / "sheet.jsonl").write_text("\n".join(json.dumps({"inputs": {"q": str(n)}, "outputs": "x"}) for n in range(300)))
+    (tmp_path / "own.py").write_text("from evalpoint import scorer\n\n@scorer\ndef short(text):\n    return len(text) > 50\n")
+    command = f"{sys.executable} -m evalpoint run --data sheet.jsonl --scorer own.py:short --threshold short=0.5 --no-progress"
+    shell = ["/bin/bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"]
+    ran = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "1"
+    assert "Traceback" not in ran.stderr
 
 
 def test_runs_and_show(workspace: MockWorkspace, data: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,8 +156,11 @@ def test_scorers_that_are_none(scorers: Any, message: str) -> None:
         ({"predict_fn": lambda n: n, "repeats": 0}, "repeats"),
         ({"predict_fn": lambda n: n, "min_valid": 2}, "min_valid"),
         ({"predict_fn": lambda n: n, "max_workers": 0}, "max_workers"),
+        ({"predict_fn": lambda n: n, "run_name": 5}, "run_name"),
+        ({"predict_fn": lambda n: n, "tags": ["x"]}, "tags"),
+        ({"predict_fn": lambda n: n, "cancel": 5}, "cancel"),
     ],
-    ids=["uri", "number", "other-parameter", "repeats", "min-valid", "workers"],
+    ids=["uri", "number", "other-parameter", "repeats", "min-valid", "workers", "run-name", "tags", "cancel"],
 )
 def test_arguments_that_do_not_fit(arguments: Any, message: str) -> None:
     """Each says what it should be."""
@@ -199,6 +202,34 @@ def test_two_evaluations_in_one_run_do_not_mix() -> None:
     assert list(first.result_df["right/value"]) == [True] * 3
     assert "right/value" not in second.result_df
     assert set(evalpoint.get_run("both").data.metrics) >= {"right/mean", "length/mean", "latency/p50", "errors/rate"}
+
+
+def test_a_run_shows_the_worst_of_its_evaluations() -> None:
+    """A later evaluation without a gate does not hide one that failed."""
+    bad = scorer(name="bad", threshold=0.5)(lambda outputs: False)
+    with evalpoint.start_run(run_name="both"):
+        evaluate(rows(2), [bad], lambda n: n)
+        evaluate(rows(2), [length], lambda n: str(n))
+    tags = evalpoint.get_run("both").data.tags
+    assert (tags["evalpoint.verdict"], tags["evalpoint.reason"]) == ("failed", "bad/mean is 0.00, below 0.50, over 2 of 2 rows.")
+
+
+@pytest.mark.parametrize(
+    ("expectations", "message"),
+    [
+        ({"expected_fact": ["blue"]}, "did you mean 'expected_facts'"),
+        ({"expected_facts": "blue"}, "should be a list of texts"),
+        ({"expected_facts": ["blue", 3]}, "should be a list of texts"),
+        ({"expected_response": 3}, "should be a text"),
+    ],
+    ids=["misspelt", "text", "number-inside", "number"],
+)
+def test_references_that_a_judge_cannot_use(expectations: dict[str, Any], message: str) -> None:
+    """They are mistakes of the data, told before anything is spent, even where other rows are fine."""
+    data = [{"inputs": {"n": 1}, "expectations": {"expected_facts": ["blue"]}}, {"inputs": {"n": 2}, "expectations": expectations}]
+    with pytest.raises(DataError, match=message) as caught:
+        evaluate(data, [Correctness(model=lambda messages, **_: "never asked")], lambda n: pytest.fail("never called"))
+    assert [problem.row for problem in caught.value.problems] == [1]
 
 
 def test_evaluations_on_several_threads_do_not_mix() -> None:

@@ -42,7 +42,7 @@ def test_the_whole_report() -> None:
         "even/mean is 0.50, below 0.90, over 6 of 7 rows (1 without an answer).",
         "",
         "metric            value    95 % CI  scored  skipped  failed  missing      gate",
-        "even/mean          0.50  0.19–0.81       6        1       0        1  ≥ 0.90 ✗",
+        "even/mean          0.50  0.18–0.82       6        1       0        1  ≥ 0.90 ✗",
         "shaky/share/low    0.83                  6        0       1        1",
         "shaky/share/high   0.17",
         "",

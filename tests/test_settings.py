@@ -41,8 +41,13 @@ def test_mlflows_variables_and_arguments_over_them() -> None:
         ({}, {"attempt_timeout": -1}, "attempt_timeout is -1"),
         ({}, {"max_retries": -1}, "max_retries is -1"),
         ({}, {"max_worker": 3}, "'max_worker' is no setting"),
+        ({}, {"max_workers": "8"}, "max_workers is '8'"),
+        ({}, {"max_workers": 2.5}, "max_workers is 2.5"),
+        ({}, {"max_workers": True}, "max_workers is True"),
+        ({}, {"attempt_timeout": float("nan")}, "attempt_timeout is nan"),
+        ({}, {"judge_model": 5}, "judge_model is 5"),
     ],
-    ids=["number", "seconds", "flag", "zero", "negative", "retries", "unknown"],
+    ids=["number", "seconds", "flag", "zero", "negative", "retries", "unknown", "text", "half", "bool", "nan", "model"],
 )
 def test_values_that_do_not_fit(environment: dict[str, str], arguments: dict[str, Any], message: str) -> None:
     """Each says what it is and what it should be."""

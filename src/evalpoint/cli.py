@@ -3,16 +3,19 @@
 Exit codes: 0 passed or ungated, 1 failed, 2 inconclusive, 3 could not run, 130 interrupted.
 """
 
-from __future__ import annotations
-
+# Optional, and no `from __future__ import annotations`: typer before 0.12.4 reads neither `str | None` nor annotations that are text.
+# ruff: noqa: UP045
 import contextlib
 import json
 import os
+import platform
 import sys
+import traceback
 from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 import yaml
@@ -21,7 +24,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import evalpoint
-from evalpoint.errors import EvalpointError, UsageError
+from evalpoint.errors import EvalpointError, StoreError, UsageError
+from evalpoint.formats.plain import dump_json
 
 if TYPE_CHECKING:
     from evalpoint.result import EvaluationResult
@@ -60,14 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except EvalpointError as error:
         print(f"evalpoint: {error}", file=sys.stderr)
         sys.exit(COULD_NOT_RUN)
-    except KeyboardInterrupt:
-        print("evalpoint: interrupted; what was finished is in the store", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has left: that is no error
-        sys.exit(0)
     except SystemExit as left:
         sys.exit(COULD_NOT_RUN if left.code == 2 else left.code)  # click exits with 2 when the usage is wrong
+    except Exception:  # noqa: BLE001 - whatever it is, it is no verdict: code 1 would say that quality is too low
+        traceback.print_exc()
+        sys.exit(COULD_NOT_RUN)
     sys.exit(0)
 
 
@@ -84,13 +85,13 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
     """Options of the command itself."""
 
 
-StoreOption = Annotated[str | None, typer.Option("--store", help="The store: a path or sqlite:///file. Default: evalpoint.db here.")]
+StoreOption = Annotated[Optional[str], typer.Option("--store", help="The store: a path or sqlite:///file. Default: evalpoint.db here.")]
 
 
 @app.command()
 def demo(
     store: StoreOption = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+    rows: Annotated[Optional[int], typer.Option(min=1, help="Only the first so many questions.")] = None,
 ) -> None:
     """Evaluate a small support agent on a mock workspace, offline, over real HTTP."""
     try:
@@ -130,23 +131,61 @@ def _missing_ui(error: ImportError) -> EvalpointError:
 
 
 @app.command()
+def mock(
+    config: Annotated[
+        Optional[Path], typer.Argument(help="A YAML file of endpoints; without it the demo's, a support agent and a judge.")
+    ] = None,
+    port: Annotated[
+        Optional[int], typer.Option(min=0, max=65535, help="Where it listens on 127.0.0.1. Default: any port that is free.")
+    ] = None,
+) -> None:
+    """Serve a mock workspace until Ctrl-C, and print the variables that make every client find it."""
+    from evalpoint.mocks.serving import mock_of, serve
+
+    serve(mock_of(config, port=port), lambda line: print(line, flush=True))
+
+
+@app.command()
+def doctor(
+    uri: Annotated[str, typer.Argument(help="endpoints:/NAME, apps:/NAME or https://…")],
+    profile: Annotated[Optional[str], typer.Option(help="The profile of ~/.databrickscfg that names the workspace.")] = None,
+    judge: Annotated[Optional[str], typer.Option(help="The judge's model, such as endpoints:/judge or openai:/gpt-4.1-mini.")] = None,
+    question: Annotated[Optional[str], typer.Option(help="What the endpoint is asked, once.")] = None,
+) -> None:
+    """Check all that an evaluation needs: access, endpoint, one call, its trace, the judge, the store. Exits with 1 when a check fails."""
+    from evalpoint import doctor as examination
+
+    asked = {} if question is None else {"question": question}
+    checks = examination.examine(uri, workspace=profile, judge=judge, **asked)
+    print(
+        f"evalpoint {evalpoint.__version__}, Python {platform.python_version()}, databricks-sdk {metadata.version('databricks-sdk')}",
+        flush=True,
+    )
+    done: list[examination.Check] = []
+    for check in checks:
+        print(f"{check.state.value:<9}  {check.name:<8}  {check.text}{f' -> {check.todo}' if check.todo else ''}", flush=True)
+        done.append(check)
+    raise _Done(examination.exit_code(done))
+
+
+@app.command()
 def run(
-    config: Annotated[Path | None, typer.Option(help="A YAML file with the long names of these options as keys; flags win.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="endpoints:/NAME. Without it the data's own outputs are graded.")] = None,
-    data: Annotated[str | None, typer.Option(help="JSONL, JSON, CSV or Parquet.")] = None,
+    config: Annotated[Optional[Path], typer.Option(help="A YAML file with the long names of these options as keys; flags win.")] = None,
+    endpoint: Annotated[Optional[str], typer.Option(help="endpoints:/NAME. Without it the data's own outputs are graded.")] = None,
+    data: Annotated[Optional[str], typer.Option(help="JSONL, JSON, CSV or Parquet.")] = None,
     scorer: Annotated[
-        list[str] | None,
+        Optional[list[str]],
         typer.Option(help="correctness | NAME=guidelines: TEXT | guidelines: TEXT | FILE.py:NAME | MODULE:NAME. Repeatable."),
     ] = None,
-    threshold: Annotated[list[str] | None, typer.Option(help="SCORER=VALUE: a gate on the scorer's mean. Repeatable.")] = None,
-    run_name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="The experiment; by default MLFLOW_EXPERIMENT_NAME or Default.")] = None,
-    judge_model: Annotated[str | None, typer.Option(help="Such as endpoints:/judge or openai:/gpt-4.1-mini.")] = None,
-    profile: Annotated[str | None, typer.Option(help="The profile of ~/.databrickscfg that names the workspace.")] = None,
-    max_workers: Annotated[int | None, typer.Option(help="Rows at a time. Default 10.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="How often each row is asked. Default 1.")] = None,
-    min_valid: Annotated[float | None, typer.Option(help="Share of rows that must have a value. Default 0.95.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write every row there: .csv, .jsonl or .parquet.")] = None,
+    threshold: Annotated[Optional[list[str]], typer.Option(help="SCORER=VALUE: a gate on the scorer's mean. Repeatable.")] = None,
+    run_name: Annotated[Optional[str], typer.Option(help="The run's name.")] = None,
+    experiment: Annotated[Optional[str], typer.Option(help="The experiment; by default MLFLOW_EXPERIMENT_NAME or Default.")] = None,
+    judge_model: Annotated[Optional[str], typer.Option(help="Such as endpoints:/judge or openai:/gpt-4.1-mini.")] = None,
+    profile: Annotated[Optional[str], typer.Option(help="The profile of ~/.databrickscfg that names the workspace.")] = None,
+    max_workers: Annotated[Optional[int], typer.Option(help="Rows at a time. Default 10.")] = None,
+    repeats: Annotated[Optional[int], typer.Option(help="How often each row is asked. Default 1.")] = None,
+    min_valid: Annotated[Optional[float], typer.Option(help="Share of rows that must have a value. Default 0.95.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Write every row there: .csv, .jsonl or .parquet.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object instead of a table.")] = False,
     progress: Annotated[bool, typer.Option(help="Show progress on standard error.")] = True,
     store: StoreOption = None,
@@ -166,17 +205,36 @@ def run(
         scorers = named_scorers(given["scorer"] or [], thresholds=given["threshold"] or [], workspace=given["profile"])
         predict_fn = evalpoint.to_predict_fn(given["endpoint"], workspace=given["profile"]) if given["endpoint"] else None
         limits: dict[str, Any] = {key: given[key] for key in ("max_workers", "repeats", "min_valid") if given[key] is not None}
-        result = evalpoint.evaluate(
+        result = _evaluate(
             data=given["data"], predict_fn=predict_fn, scorers=scorers, run_name=given["run_name"], judge_model=given["judge_model"],
             progress=progress, **limits,
         )  # fmt: skip
-        if as_json:
-            print(json.dumps({"run_id": result.run_id, "run_name": result.run_name, **result.summary.to_dict()}, ensure_ascii=False))
-        else:
-            _print_result(Console(), result)
         if given["output"]:
             _write_rows(result, Path(given["output"]))
+        with _printing():
+            if as_json:
+                print(json.dumps({"run_id": result.run_id, "run_name": result.run_name, **result.summary.to_dict()}, ensure_ascii=False))
+            else:
+                _print_result(Console(), result)
     raise _Done(CODES[result.verdict])
+
+
+def _evaluate(**arguments: Any) -> "EvaluationResult":
+    try:
+        return evalpoint.evaluate(**arguments)
+    except KeyboardInterrupt:
+        print("evalpoint: interrupted; what was finished is in the store, see  evalpoint runs", file=sys.stderr)
+        raise _Done(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _printing() -> Generator[None]:
+    """For output whose reader may leave: `evalpoint run … | head` still ends with the verdict's code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _KEYS: dict[str, type | tuple[type, ...]] = {
@@ -204,15 +262,18 @@ def _from_config(path: Path | None, **flags: Any) -> dict[str, Any]:
             raise UsageError(f"the config file {str(path)!r} has the unknown key {key!r}; known are {', '.join(_KEYS)}")
         if name == "threshold" and isinstance(value, dict):
             value = [f"{scorer}={number}" for scorer, number in value.items()]  # pyright: ignore[reportUnknownVariableType] - YAML
-        if not isinstance(value, _KEYS[name]):
+        if name in ("scorer", "threshold") and isinstance(value, str):
+            value = [value]
+        if not isinstance(value, _KEYS[name]) or isinstance(value, bool):
             raise UsageError(f"the config file {str(path)!r}: {key} is {value!r}, which is not of the right kind")
         values[name] = value
-    return {name: flag if flag is not None else values.get(name) for name, flag in flags.items()}
+    # Older versions of typer give an empty list for an option that was not given.
+    return {name: flag if flag not in (None, []) else values.get(name) for name, flag in flags.items()}
 
 
 @app.command()
 def runs(
-    experiment: Annotated[str | None, typer.Option(help="Only the runs of this experiment.")] = None,
+    experiment: Annotated[Optional[str], typer.Option(help="Only the runs of this experiment.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     store: StoreOption = None,
 ) -> None:
@@ -227,7 +288,7 @@ def runs(
             return
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for column in ("run", "name", "started (UTC)", "status", "verdict"):
-            table.add_column(column, no_wrap=column != "name")
+            table.add_column(column, no_wrap=column != "name", overflow="fold")
         table.add_column("metrics", overflow="fold")
         for item in found:
             started = datetime.fromtimestamp(item.info.start_time / 1000, timezone.utc)
@@ -243,7 +304,7 @@ def runs(
 def show(
     run: Annotated[str, typer.Argument(help="A run's id, the beginning of one, or its name.")],
     rows: Annotated[int, typer.Option(min=0, help="How many of the worst rows to show.")] = 5,
-    output: Annotated[Path | None, typer.Option(help="Write every row there: .csv, .jsonl or .parquet.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Write every row there: .csv, .jsonl or .parquet.")] = None,
     store: StoreOption = None,
 ) -> None:
     """Show one run: figures, failures and the worst rows."""
@@ -254,14 +315,15 @@ def show(
         results = results_of(run)
         if not results:
             print("This run has no evaluation.")
-        for result in results:
-            _print_result(Console(), result, worst=rows)
         if output and results:
             _write_rows(results[-1], output)
+        with _printing():
+            for result in results:
+                _print_result(Console(), result, worst=rows)
 
 
-def _print_result(console: Console, result: EvaluationResult, *, worst: int = 5) -> None:
-    console.print(result, highlight=False)
+def _print_result(console: Console, result: "EvaluationResult", *, worst: int = 5) -> None:
+    console.print(result, highlight=False, crop=False)
     table = result.worst_table(worst) if worst else None
     if table is not None:
         console.print()
@@ -274,21 +336,28 @@ def _check_output(path: str | None) -> None:
         return
     if Path(path).suffix not in (".csv", ".jsonl", ".parquet"):
         raise UsageError(f"--output {path!r} should end in .csv, .jsonl or .parquet")
+    if Path(path).is_dir():
+        raise UsageError(f"--output {path!r} is a folder; name a file")
     if not Path(path).absolute().parent.is_dir():
         raise UsageError(f"--output {path!r}: there is no folder {str(Path(path).absolute().parent)!r}")
 
 
-def _write_rows(result: EvaluationResult, path: Path) -> None:
-    if path.suffix == ".parquet":
-        from evalpoint.result import write_parquet
+def _write_rows(result: "EvaluationResult", path: Path) -> None:
+    """Every row; in CSV, cells that are no plain text or number hold JSON."""
+    try:
+        if path.suffix == ".parquet":
+            from evalpoint.result import write_parquet
 
-        write_parquet(result, path)
-        return
-    frame = result.result_df
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
-    else:
-        frame.to_json(path, orient="records", lines=True, force_ascii=False)
+            write_parquet(result, path)
+        elif path.suffix == ".csv":
+            frame = result.result_df
+            for column in frame.select_dtypes(include="object"):
+                frame[column] = [dump_json(cell) if isinstance(cell, (dict, list)) else cell for cell in frame[column]]
+            frame.to_csv(path, index=False)
+        else:
+            result.result_df.to_json(path, orient="records", lines=True, force_ascii=False)
+    except OSError as error:
+        raise StoreError(f"the rows could not be written to {str(path)!r}: {error.strerror}; they are in the store") from error
 
 
 @contextlib.contextmanager

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from evalpoint.errors import ConfigurationError
 from evalpoint.protocols import Store
 from evalpoint.stores import open_store
 
-__all__ = ["current_store", "default_uri", "get_tracking_uri", "set_tracking_uri"]
+__all__ = ["current_store", "default_uri", "get_tracking_uri", "set_tracking_uri", "stored_in"]
 
 DEFAULT_FILE = "evalpoint.db"
 
@@ -80,3 +82,20 @@ def current_store() -> Store:
         if store is None:
             store = _stores[uri] = open_store(uri)
         return store
+
+
+@contextmanager
+def stored_in(uri: str | os.PathLike[str]) -> Generator[None]:
+    """Results go there inside the block; afterwards they go where they went before, and the store there is closed."""
+    global _chosen_uri
+    before = _chosen_uri
+    set_tracking_uri(uri)
+    chosen = get_tracking_uri()
+    try:
+        yield
+    finally:
+        _chosen_uri = before
+        with _lock:
+            store = _stores.pop(chosen, None)
+        if store is not None:
+            store.close()

@@ -99,6 +99,7 @@ def evaluate(
         scorer_tracing=scorer_tracing, judge_model=judge_model,
     )  # fmt: skip
     _check_arguments(predict_fn, repeats=repeats, min_valid=min_valid)
+    _check_labels(run_name=run_name, dataset_name=dataset_name, tags=tags, cancel=cancel)
     activate(os.environ)
     with calls.bind(settings):
         checked = check_scorers(scorers)
@@ -129,6 +130,16 @@ def _check_arguments(predict_fn: object, *, repeats: object, min_valid: object) 
         raise UsageError(f"repeats is {repeats!r}; it should be a whole number, 1 or more")
     if not isinstance(min_valid, (int, float)) or not 0 <= min_valid <= 1:
         raise UsageError(f"min_valid is {min_valid!r}; it should be a share between 0 and 1")
+
+
+def _check_labels(*, run_name: object, dataset_name: object, tags: object, cancel: object) -> None:
+    for name, value in (("run_name", run_name), ("dataset_name", dataset_name)):
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise UsageError(f"{name} is {value!r}; it should be a text")
+    if tags is not None and not isinstance(tags, Mapping):
+        raise UsageError(f"tags should be a dict, not {type(tags).__name__}")
+    if cancel is not None and not isinstance(cancel, Flag):
+        raise UsageError(f"cancel should be a threading.Event, not {type(cancel).__name__}")
 
 
 def _name_of_data(data: object) -> str:
@@ -291,8 +302,16 @@ class _Evaluating:
         self.store.log_metrics(
             self.run.info.run_id, [Metric(key=k, value=v, timestamp=now, step=self.evaluation.number) for k, v in metrics.items()]
         )
-        self.store.set_tags(self.run.info.run_id, {"evalpoint.verdict": summary.verdict, "evalpoint.reason": summary.reason or ""})
+        worst = _worst_of(self.store, self.run.info.run_id)
+        self.store.set_tags(self.run.info.run_id, {"evalpoint.verdict": worst.verdict, "evalpoint.reason": worst.reason})
         return summary
+
+
+def _worst_of(store: Store, run_id: str) -> Summary:
+    """Of a run's evaluations the one that a reader of the run must know: inconclusive before failed before passed before ungated."""
+    rank = ("inconclusive", "failed", "passed", "ungated")
+    summaries = [Summary.from_dict(e.summary) for e in store.evaluations(run_id) if e.summary is not None]
+    return min(summaries, key=lambda summary: rank.index(summary.verdict))
 
 
 def _lives_in(store: Store, trace_id: str, experiment_id: str) -> bool:
@@ -322,6 +341,7 @@ class _Reading:
     count: int = 0
     rows_seen: int = 0
     missing: dict[str, int] = field(default_factory=dict[str, int])
+    """Per scorer, the rows that it cannot grade."""
     reasons: dict[str, str] = field(default_factory=dict[str, str])
 
     def rows(self) -> Generator[Row]:
@@ -332,12 +352,20 @@ class _Reading:
                 self._note(item)
                 continue
             problem = check(item) if item.key.repeat == 0 and check is not None else None
-            if problem is not None:
-                self._note(problem)
-            elif not self.count:
+            told = [problem] if problem is not None else []
+            if item.key.repeat == 0:
+                told += [Problem(row=item.key.row, message=why) for why in self._scorers_problems(item)]
+            for mistake in told:
+                self._note(mistake)
+            if not self.count:
                 self._count_missing(item)
                 self.digest.add(item)
                 yield item
+
+    def _scorers_problems(self, row: Row) -> list[str]:
+        """What is wrong with the row in a scorer's eyes; told once where several say the same."""
+        found = (scorer.problem(row) for scorer in self.plan.scorers)
+        return list(dict.fromkeys(why for why in found if why is not None))
 
     def _count_missing(self, row: Row) -> None:
         self.rows_seen += 1

@@ -70,7 +70,7 @@ def report(
         cost = f", ${judges.cost:,.4f}" if judges.cost is not None else ", no price known"
         figures.append(f"judges: {judges.calls:,} calls, {judges.input_tokens + judges.output_tokens:,} tokens{cost}")
     parts += [Text("\n" + " · ".join(figures), style="dim")] if figures else []
-    return Group(*parts, Text(f"See it again: {where_to_look}", style="dim"))
+    return Group(*parts, Text(f"See it again: {where_to_look}", style="dim", no_wrap=True, overflow="ignore"))
 
 
 def _metrics_table(summary: Summary) -> Table:
@@ -107,7 +107,10 @@ def _value(value: float | None, gate: Gate | None) -> str:
 
 
 def _interval(tally: Tally) -> str:
-    return f"{shown(tally.low)}–{shown(tally.high)}" if tally.low is not None and tally.high is not None else ""
+    """Rounded outwards: what is shown holds all that was computed."""
+    if tally.low is None or tally.high is None:
+        return ""
+    return f"{math.floor(tally.low * 100) / 100:.2f}–{math.ceil(tally.high * 100) / 100:.2f}"
 
 
 def _gate_mark(gate: Gate) -> Text:

@@ -167,7 +167,7 @@ class EvaluationResult:
                 "repeat": record.row.key.repeat,
                 "request_id": record.row.request_id,
                 "state": record.state.value,
-                "error": record.error.error_message if record.error else None,
+                "error": f"{record.error.error_code}: {record.error.error_message}" if record.error else None,
                 "inputs": dict(record.row.inputs),
                 "outputs": record.outputs,
                 "expectations": dict(record.row.expectations),
@@ -218,7 +218,7 @@ class EvaluationResult:
             "repeat": record.row.key.repeat,
             "request_id": record.row.request_id,
             "state": record.state.value,
-            "error": record.error.error_message if record.error else None,
+            "error": f"{record.error.error_code}: {record.error.error_message}" if record.error else None,
             "inputs": dump_json(record.row.inputs),
             "outputs": dump_json(record.outputs) if record.predicted else None,
             "expectations": dump_json(record.row.expectations),
@@ -254,7 +254,7 @@ class EvaluationResult:
     def render(self, width: int = 110) -> str:
         """The table as plain text."""
         text = io.StringIO()
-        Console(file=text, width=width, no_color=True, legacy_windows=False).print(self)
+        Console(file=text, width=width, no_color=True, legacy_windows=False).print(self, crop=False)
         return text.getvalue()
 
     def __rich__(self) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -56,8 +57,33 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "scorer_tracing": ("MLFLOW_GENAI_EVAL_ENABLE_SCORER_TRACING", flag),
     "judge_model": ("MLFLOW_GENAI_JUDGE_DEFAULT_MODEL", str),
 }
-_AT_LEAST_ONE = ("max_workers", "max_scorer_workers")
+
+
+def _whole(least: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _truth(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 _POSITIVE = ("async_timeout", "connect_timeout", "attempt_timeout", "call_timeout", "scorer_timeout", "row_timeout")
+_RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "max_workers": (_whole(1), "a whole number, 1 or more"),
+    "max_scorer_workers": (_whole(1), "a whole number, 1 or more"),
+    "max_retries": (_whole(0), "a whole number, 0 or more"),
+    "scorer_tracing": (_truth, "True or False"),
+    "judge_model": (_text, "a text such as 'endpoints:/judge'"),
+    **dict.fromkeys(_POSITIVE, (_seconds, "a number of seconds, more than 0")),
+}
 
 
 def from_environment(environ: Mapping[str, str], **arguments: Any) -> Settings:
@@ -79,10 +105,8 @@ def from_environment(environ: Mapping[str, str], **arguments: Any) -> Settings:
     values.update({name: value for name, value in arguments.items() if value is not None})
     known = {field.name for field in fields(Settings)}
     wrong += [f"{name!r} is no setting" for name in values if name not in known]
-    wrong += [f"{name} is {values[name]!r}; it should be 1 or more" for name in _AT_LEAST_ONE if name in values and values[name] < 1]
-    wrong += [f"{name} is {values[name]!r}; it should be more than 0" for name in _POSITIVE if name in values and values[name] <= 0]
-    if values.get("max_retries", 0) < 0:
-        wrong.append(f"max_retries is {values['max_retries']!r}; it should be 0 or more")
+    ruled = {name: value for name, value in values.items() if name in _RULES}
+    wrong += [f"{name} is {value!r}; it should be {_RULES[name][1]}" for name, value in ruled.items() if not _RULES[name][0](value)]
     if wrong:
         raise ConfigurationError("; ".join(wrong))
     return Settings(**values)

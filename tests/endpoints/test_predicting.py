@@ -99,12 +99,14 @@ def test_a_400_about_the_callers_own_field_is_final(workspace: MockWorkspace) ->
         (None, "no trace"),
         ({}, "empty trace"),
         ({"info": {}, "data": {}}, "could not be read"),
+        ({"info": {"trace_id": "tr-1"}, "data": {"spans": []}}, "could not be read"),
+        ({"info": {"trace_id": "tr-1"}}, "could not be read"),
         ("rubbish", "could not be read"),
         ([1, 2], "could not be read"),
         ({"steps": [{"name": "old"}]}, "could not be read"),
         ({"info": {"request_id": "1"}, "data": {"spans": [{"span_id": "nonsense"}]}}, None),
     ],
-    ids=["null", "empty", "hollow", "text", "list", "pre-2.14", "damaged-span"],
+    ids=["null", "empty", "hollow", "no-spans", "no-data", "text", "list", "pre-2.14", "damaged-span"],
 )
 def test_a_trace_that_is_none(workspace: MockWorkspace, trace: Any, why: str | None) -> None:
     """Whatever is wrong with the trace, the answer is kept, there is a span, and the trace says why."""

@@ -11,6 +11,7 @@ import pytest
 from opentelemetry import trace as otel
 
 from evalpoint.entities import Given, Row, RowKey, Trace
+from evalpoint.errors import FormatError
 from evalpoint.formats.traces import read_trace
 from evalpoint.tracing import NOTE, ORIGINAL_ID, Recorder, activate, adopt, emit, new_gathered, request_id, root_span, start_span
 from evalpoint.tracing.collection import COLLECTOR
@@ -160,6 +161,14 @@ def test_a_damaged_trace_says_so() -> None:
         made = recording.answered("x")
     assert len(made.data.spans) == 3
     assert "damaged" in made.info.trace_metadata[NOTE]
+
+
+@pytest.mark.parametrize("data", [{"spans": []}, {"spans": None}, {}], ids=["empty", "null", "absent"])
+def test_a_trace_without_spans_is_no_trace(data: Any) -> None:
+    """It is told as such, and never as an error of another kind."""
+    info = sample(FIXTURES / "trace-to_dict-mlflow-3.17.2.json")["info"]
+    with pytest.raises(FormatError):
+        adopt(read_trace({"info": info, "data": data}))
 
 
 def test_given_answers() -> None:

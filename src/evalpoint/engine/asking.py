@@ -51,7 +51,6 @@ def predict(row: Row, target: Target, *, recorder: Recorder, loop: AsyncLoop, as
                 state=RowState.TIMEOUT if isinstance(error, CallTimeout) else RowState.TARGET_ERROR,
                 error=AssessmentError.of(error),
                 trace=recording.failed(error),
-                latency_ms=_milliseconds(started, used.lost_seconds),
             )
         return Reply(
             outputs=outputs,
@@ -89,7 +88,7 @@ def unanswered_prediction(row: Row, target: Target, seconds: float, *, recorder:
     name = target.name if isinstance(target, Live) else "answer"
     error = CallTimeout(f"{name} did not return within {seconds:g} s and was abandoned; row_timeout= sets the limit.")
     with recorder.record(name, row.inputs, row.key) as recording:
-        return Failure(state=RowState.TIMEOUT, error=AssessmentError.of(error), trace=recording.failed(error), latency_ms=seconds * 1000)
+        return Failure(state=RowState.TIMEOUT, error=AssessmentError.of(error), trace=recording.failed(error))
 
 
 def unanswered_verdict(grader: Grader, seconds: float) -> Verdict:

@@ -155,6 +155,10 @@ class Feedback(Assessment):
     ) -> None:
         if value is None and error is None:
             raise ValueError(f"feedback {name!r} has neither a value nor an error; give one")
+        if source is not None and not isinstance(source, AssessmentSource):
+            raise ValueError(
+                f'feedback {name!r} has the source {source!r}; it should be AssessmentSource("HUMAN", "ann@example.com") or its like'
+            )
         value = plain(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"feedback {name!r} has the value {value}; a score is a finite number, a bool, a string or plain JSON")

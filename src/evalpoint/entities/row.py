@@ -93,6 +93,7 @@ class Failure:
     error: AssessmentError
     trace: Trace | None = None
     latency_ms: float | None = None
+    """Known only where a complete answer came and was unusable."""
 
 
 Prediction: TypeAlias = Reply | Failure

@@ -154,6 +154,10 @@ class Scorer(BaseModel):
         """Why this scorer cannot grade this row, as a sentence; None when it can. Such a row is skipped."""
         return None
 
+    def problem(self, row: Row) -> str | None:
+        """What is wrong with the row in this scorer's eyes, as a sentence: a mistake that is told before anything is spent."""
+        return None
+
     def spec(self) -> ScorerSpec:
         """What of the scorer is needed to read its results without it."""
         chosen = ("mean",) if self.aggregations is None else self.aggregations
@@ -188,7 +192,7 @@ def _aggregation_name(item: Any) -> str:
 def _sentences(kind: str, error: ValidationError) -> str:
     """pydantic's findings as ours."""
     lines: list[str] = []
-    for finding in error.errors(include_url=False, include_context=False, include_input=False):
+    for finding in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in finding["loc"])
         said = finding["msg"].removeprefix("Value error, ")
         lines.append(f"{kind} needs {where!r}" if finding["type"] == "missing" else f"{kind}({where}=…): {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,9 @@ class JudgeScorer(Scorer):
         return self.model_copy(update={"model": model})
 
 
+_REFERENCES = ("expected_facts", "expected_response")
+
+
 class Correctness(JudgeScorer):
     """Whether the answer says all that the row's reference says: `expected_facts` (a list of texts), `expected_response`, or both."""
 
@@ -92,6 +96,22 @@ class Correctness(JudgeScorer):
         """A row needs a reference."""
         if judges.no_reference(row.expectations):
             return f"{self.name!r} compares with expectations, and there is neither 'expected_facts' nor 'expected_response'"
+        return None
+
+    def problem(self, row: Row) -> str | None:
+        """A reference that is misspelt, or not of its kind."""
+        if judges.no_reference(row.expectations):
+            for key in row.expectations:
+                near = difflib.get_close_matches(key, _REFERENCES, n=1, cutoff=0.8)
+                if near and key not in _REFERENCES:
+                    return f"expectations have {key!r}; did you mean {near[0]!r}?"
+            return None
+        facts = row.expectations.get("expected_facts")
+        if facts is not None and not (isinstance(facts, list) and all(isinstance(fact, str) and fact.strip() for fact in facts)):  # pyright: ignore[reportUnknownVariableType] - JSON
+            return f"expected_facts should be a list of texts, one fact each, none of them empty; it is {str(facts)[:80]!r}"
+        response = row.expectations.get("expected_response")
+        if response is not None and not isinstance(response, str):
+            return f"expected_response should be a text; it is {type(response).__name__}"
         return None
 
 

@@ -107,8 +107,8 @@ def _module(place: str) -> ModuleType:
     if not place.endswith(".py"):
         try:
             return importlib.import_module(place)
-        except ImportError as error:
-            raise UsageError(f"the module {place!r} cannot be imported: {error}") from error
+        except Exception as error:  # the caller's own code may raise anything; it is told in a sentence, with the cause behind it
+            raise UsageError(f"the module {place!r} cannot be imported: {type(error).__name__}: {error}") from error
     path = Path(place)
     if not path.is_file():
         raise UsageError(f"there is no file {place!r}")
@@ -117,5 +117,8 @@ def _module(place: str) -> ModuleType:
         raise UsageError(f"{place!r} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the caller's own code may raise anything; it is told in a sentence, with the cause behind it
+        raise UsageError(f"{place!r} cannot be run: {type(error).__name__}: {error}") from error
     return module

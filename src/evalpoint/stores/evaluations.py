@@ -239,14 +239,14 @@ def latencies(connection: sqlite3.Connection, evaluation_id: str) -> list[float]
 def errors_of(connection: sqlite3.Connection, evaluation_id: str) -> list[tuple[RowKey, str | None, AssessmentError]]:
     """Everything that failed, in order of rows: the row, the scorer (None for the prediction), and what it said, without the stack."""
     sql = (
-        "SELECT row, repeat, NULL, error FROM rows WHERE evaluation_id = ?1 AND error IS NOT NULL"
-        " UNION ALL SELECT row, repeat, scorer, error FROM verdicts WHERE evaluation_id = ?1 AND error IS NOT NULL"
+        "SELECT row, repeat, NULL, error FROM rows WHERE evaluation_id = ? AND error IS NOT NULL"
+        " UNION ALL SELECT row, repeat, scorer, error FROM verdicts WHERE evaluation_id = ? AND error IS NOT NULL"
         " UNION ALL SELECT row, repeat, scorer, error FROM assessments"
-        " WHERE evaluation_id = ?1 AND error IS NOT NULL AND position IS NOT NULL ORDER BY 1, 2, 3"
+        " WHERE evaluation_id = ? AND error IS NOT NULL AND position IS NOT NULL ORDER BY 1, 2, 3"
     )
     return [
         (RowKey(row, repeat), scorer, replace(AssessmentError(**load(error)), stack_trace=None))
-        for row, repeat, scorer, error in connection.execute(sql, (evaluation_id,))
+        for row, repeat, scorer, error in connection.execute(sql, (evaluation_id,) * 3)
     ]
 
 

@@ -28,6 +28,7 @@ from evalpoint.stores.traces import add_trace_tags, has_trace, link_trace, write
 
 __all__ = ["record"]
 
+EVAL_REQUEST_ID = "mlflow.eval.requestId"
 SCORER_TRACE = "mlflow.assessment.scorerTraceId"
 SOURCE_SCORER = "mlflow.trace.sourceScorer"
 
@@ -109,12 +110,14 @@ def _write_failure(connection: sqlite3.Connection, place: _Place, key: RowKey, f
 
 def _write_row_trace(connection: sqlite3.Connection, place: _Place, key: RowKey, trace: Trace, stamp: Stamp, *, adopted: bool) -> None:
     """Writes or links the row's trace; the row's tags become the trace's, and its expectations are said about the trace."""
-    sql = "SELECT expectations, tags FROM rows WHERE evaluation_id = ? AND row = ? AND repeat = ?"
+    sql = "SELECT expectations, tags, request_id FROM rows WHERE evaluation_id = ? AND row = ? AND repeat = ?"
     row = connection.execute(sql, (place.evaluation_id, *key)).fetchone()
     if row is None:
         raise _unknown(key)
     trace_id = trace.info.trace_id
     tags: dict[str, str] = load(row[1])
+    if row[2] is not None:
+        tags[EVAL_REQUEST_ID] = row[2]
     if adopted and has_trace(connection, trace_id):
         link_trace(connection, trace_id, place.run_id)
         if tags:

@@ -19,6 +19,7 @@ from opentelemetry.trace import INVALID_SPAN, format_span_id
 
 from evalpoint.entities.row import Reply, Row, RowKey
 from evalpoint.entities.trace import SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TYPE, TRACE_TOKEN_USAGE, SpanType, Trace
+from evalpoint.errors import FormatError
 from evalpoint.formats.answers import question_of, text_of
 from evalpoint.formats.ids import new_span_id, new_trace_id
 from evalpoint.formats.plain import plain
@@ -120,6 +121,7 @@ class _Recording:
         return self._trace(outputs=None, error=error)
 
     def _trace(self, *, outputs: Any, error: BaseException | None) -> Trace:
+        """The call's one trace, whatever it emitted."""
         if len(self.pieces) == 1:
             piece = self.pieces[0]
             attributes = piece.finished[piece.root_id]["attributes"]
@@ -249,8 +251,13 @@ def adopt(fields: TraceFields, *, tags: Mapping[str, str] | None = None, metadat
 
     Tags whose names begin with `mlflow.` belong to the place the trace came from, except its name; they stay behind.
     A trace that lives in the active experiment is linked: it keeps its id.
+
+    Raises:
+        FormatError: It has no spans.
     """
     info = fields["info"]
+    if not fields["spans"]:
+        raise FormatError("it has no spans")
     original = info["trace_id"]
     linked = lives_here(original)
     gathered = Gathered(
