@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from opentelemetry import trace as otel
 
 import evalpoint
-from evalpoint import Feedback, scorer
+from evalpoint import AssessmentError, AssessmentSource, Feedback, scorer
 from evalpoint.destination import current_store
 from evalpoint.errors import ConfigurationError, DataError, GateFailed, Inconclusive, UsageError
 from evalpoint.mocks import MockWorkspace, Rule, fault
 from evalpoint.scorers import Correctness, Guidelines
+from evalpoint.tracing.collection import COLLECTOR
 
 
 @scorer
@@ -91,7 +94,7 @@ def test_gates() -> None:
 
 
 def test_all_bad_rows_are_reported_at_once_and_nothing_is_spent() -> None:
-    """The predict function is never called, the run is marked as failed, and no row is left behind."""
+    """The predict function is never called, and neither a run nor a row is left behind; a run that was joined stays."""
     called: list[int] = []
     data = [
         {"inputs": {"n": 1}},
@@ -104,8 +107,10 @@ def test_all_bad_rows_are_reported_at_once_and_nothing_is_spent() -> None:
         evaluate(data, [length], lambda n: called.append(n))
     assert [problem.row for problem in caught.value.problems] == [1, 2, 3, 4]
     assert called == []
-    (run,) = evalpoint.search_runs(output_format="list")
-    assert run.info.status.value == "FAILED"
+    assert evalpoint.search_runs(output_format="list") == []
+    with evalpoint.start_run(run_name="mine") as run, pytest.raises(DataError):
+        evaluate(data, [length], lambda n: called.append(n))
+    assert evalpoint.get_run("mine").info.status.value == "FINISHED"
     assert current_store().evaluations(run.info.run_id) == []
 
 
@@ -540,3 +545,130 @@ def test_64_workers(workspace: MockWorkspace) -> None:
     assert result.metrics == {"echo/mean": 1.0}
     assert bot.calls == 205
     assert len(set(result.result_df["trace_id"])) == 200
+
+
+# ---- what users' own code may do -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda: Feedback(value=1, rationale=123),  # type: ignore[arg-type]
+        lambda: Feedback(value=1, span_id=5),  # type: ignore[arg-type]
+        lambda: Feedback(value=1, source=AssessmentSource("CODE", 7)),  # type: ignore[arg-type]
+        lambda: Feedback(value=1, source=AssessmentSource("CODE", None)),  # type: ignore[arg-type]
+        lambda: Feedback(value=1, source="me"),  # type: ignore[arg-type]
+        lambda: 10**5000,
+    ],
+    ids=["rationale", "span", "source-id", "no-source-id", "source", "number"],
+)
+def test_odd_feedback_is_that_rows_matter(odd: Any) -> None:
+    """Whatever a scorer returns, the run goes on and every row has its state."""
+    result = evaluate(rows(2), [scorer(name="odd")(lambda outputs: odd() if outputs else 1)], lambda n: n)
+    assert sum(result.states.values()) == 2
+    assert str(result)
+
+
+def test_an_error_message_of_another_kind_is_told_as_text() -> None:
+    """An AssessmentError made with a dict is kept, grouped and shown."""
+    strange = scorer(name="strange")(lambda outputs: Feedback(error=AssessmentError("ODD", {"a": 1})))  # type: ignore[arg-type]
+    assert "ODD" in str(evaluate(rows(1), [strange], lambda n: n))
+
+
+def test_an_exception_that_cannot_be_told() -> None:
+    """One whose text raises is that row's failure as any other."""
+
+    class Hostile(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text for you")
+
+    def predict(n: int) -> int:
+        if n == 1:
+            raise Hostile
+        return n
+
+    assert evaluate(rows(3), [], predict).states == {"ok": 2, "target_error": 1}
+
+
+def test_tokens_in_users_exceptions_are_not_kept() -> None:
+    """Neither in the result nor anywhere in the store's file."""
+
+    def predict(n: int) -> int:
+        raise PermissionError("401 for Authorization: Bearer dapi0123456789abcdef0123456789abcdef")
+
+    result = evaluate(rows(1), [], predict)
+    assert "[hidden]" in result.result_df["error"][0]
+    assert b"dapi0123456789" not in b"".join(path.read_bytes() for path in Path().glob("evalpoint.db*"))
+
+
+def test_columns_of_scorers_that_give_other_names() -> None:
+    """A scorer's failure has its column, and two scorers' feedback of one name have a column each, called as their metrics are."""
+
+    @scorer
+    def one(outputs: Any) -> Any:
+        if outputs == 0:
+            raise ValueError("not zero")
+        return Feedback(name="x", value=1)
+
+    @scorer
+    def two(outputs: Any) -> Any:
+        return Feedback(name="x", value=2)
+
+    result = evaluate(rows(2), [one, two], lambda n: n)
+    frame = result.result_df
+    assert result.metrics == {"x/mean": 1.0, "two/x/mean": 2.0}
+    assert frame["one/error_message"][0] == "not zero"
+    assert frame["x/value"].tolist()[1] == 1
+    assert frame["two/x/value"].tolist() == [2, 2]
+
+
+def test_spans_that_are_never_ended_are_kept_and_not_held() -> None:
+    """A span that the function began and left open is in its row's trace, and memory does not grow with them."""
+
+    def predict(n: int) -> int:
+        otel.get_tracer("lib").start_span("left open")
+        return n
+
+    result = evaluate(rows(5), [], predict)
+    assert COLLECTOR._open == {}
+    trace = evalpoint.get_trace(result.result_df["trace_id"][0])
+    assert trace is not None
+    assert [span.name for span in trace.data.spans] == ["left open"]
+
+
+def test_changed_expectations_of_a_linked_trace() -> None:
+    """Evaluating a trace again with another expectation says so on the trace, beside the old one."""
+    first = evaluate([{"inputs": {"n": 1}, "expectations": {"answer": 1}}], [right], lambda n: 1)
+    trace = evalpoint.get_trace(first.result_df["trace_id"][0])
+    evaluate([{"trace": trace, "expectations": {"answer": 2}}], [right])
+    again = evalpoint.get_trace(first.result_df["trace_id"][0])
+    assert again is not None
+    assert [a.value for a in again.search_assessments("answer")] == [1, 2]
+    assert [a.value for a in again.search_assessments("right")] == [True, False]
+
+
+def test_async_scorers_have_the_async_timeout() -> None:
+    """MLFLOW_GENAI_EVAL_ASYNC_TIMEOUT holds for them too, and the error says what sets it."""
+
+    @scorer
+    async def slow(outputs: Any) -> int:
+        await asyncio.sleep(5)
+        return 1
+
+    result = evaluate(rows(1), [slow], lambda n: n, async_timeout=0.1)
+    assert result.states == {"judge_error": 1}
+    assert "async_timeout" in result.result_df["slow/error_message"][0]
+
+
+def test_a_judge_that_failed_is_named_with_what_it_cost(workspace: MockWorkspace) -> None:
+    """The error on the trace has the model for its source, the tokens, and the text that could not be used."""
+    workspace.chat("bot", answers="It is blue.")
+    workspace.judge("judge", raw=["nonsense " * 200, "more nonsense"])
+    result = evaluate(FACTS[:1], [Correctness(model="endpoints:/judge")], evalpoint.to_predict_fn("endpoints:/bot"))
+    trace = evalpoint.get_trace(result.result_df["trace_id"][0])
+    assert trace is not None
+    (failed,) = trace.search_assessments("correctness")
+    assert (failed.source.source_type, failed.source.source_id) == ("LLM_JUDGE", "endpoints:/judge")
+    metadata = failed.metadata or {}
+    assert int(metadata["mlflow.assessment.judgeInputTokens"]) > 0
+    assert metadata["evalpoint.raw_text"] == "more nonsense"

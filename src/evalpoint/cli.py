@@ -151,12 +151,12 @@ def doctor(
     profile: Annotated[Optional[str], typer.Option(help="The profile of ~/.databrickscfg that names the workspace.")] = None,
     judge: Annotated[Optional[str], typer.Option(help="The judge's model, such as endpoints:/judge or openai:/gpt-4.1-mini.")] = None,
     question: Annotated[Optional[str], typer.Option(help="What the endpoint is asked, once.")] = None,
+    kind: Annotated[Optional[str], typer.Option(help="What it serves, such as agent/v1/responses, where you may not see that.")] = None,
 ) -> None:
     """Check all that an evaluation needs: access, endpoint, one call, its trace, the judge, the store. Exits with 1 when a check fails."""
     from evalpoint import doctor as examination
 
-    asked = {} if question is None else {"question": question}
-    checks = examination.examine(uri, workspace=profile, judge=judge, **asked)
+    checks = examination.examine(uri, workspace=profile, judge=judge, question=question or examination.QUESTION, kind=kind)
     print(
         f"evalpoint {evalpoint.__version__}, Python {platform.python_version()}, databricks-sdk {metadata.version('databricks-sdk')}",
         flush=True,

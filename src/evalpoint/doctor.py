@@ -21,7 +21,18 @@ from evalpoint.calls import bind, redact, secrets_of
 from evalpoint.destination import current_store, get_tracking_uri
 from evalpoint.endpoints import Answer, Door, Kind, connect
 from evalpoint.entities import Trace
-from evalpoint.errors import AccessDenied, CallError, ConfigurationError, EvalpointError, FormatError, JudgeError, Rejected, UsageError
+from evalpoint.errors import (
+    AccessDenied,
+    CallError,
+    CallTimeout,
+    ConfigurationError,
+    EvalpointError,
+    FormatError,
+    JudgeError,
+    Rejected,
+    Throttled,
+    UsageError,
+)
 from evalpoint.formats import read_trace
 from evalpoint.judges import ChatModel, Completion, Message, is_correct, open_model
 from evalpoint.settings import Settings, from_environment
@@ -76,6 +87,7 @@ def examine(
     workspace: Any = None,
     judge: str | None = None,
     question: str = QUESTION,
+    kind: str | None = None,
     environ: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[Check]:
@@ -86,6 +98,7 @@ def examine(
         workspace: A profile's name, a databricks-sdk `Config` or a `WorkspaceClient`.
         judge: The judge's model; by default the one that scorers without a model would ask.
         question: What the endpoint is asked.
+        kind: What it serves, where it may not be described.
         environ: The environment; the process's own by default.
         clock: Seconds, for the time that things take.
 
@@ -98,7 +111,7 @@ def examine(
     environ = os.environ if environ is None else environ
     # One attempt each: what fails is to be seen, not to be mended.
     settings = from_environment(environ, max_retries=0)
-    return _Examination(uri, workspace, judge, question, environ, settings, clock).checks()
+    return _Examination(uri, workspace, judge, question, kind, environ, settings, clock).checks()
 
 
 @dataclass(slots=True)
@@ -109,6 +122,7 @@ class _Examination:
     where: Any
     judge_model: str | None
     question: str
+    kind: str | None
     environ: Mapping[str, str]
     settings: Settings
     clock: Callable[[], float]
@@ -155,16 +169,15 @@ class _Examination:
         if self.workspace_fails:
             return _not_tried("there is no workspace to ask")
         notes: list[str] = []
-        self.door = connect(self.uri, workspace=self.where, wait=0, tell=notes.append)
+        self.door = connect(self.uri, workspace=self.where, kind=self.kind, wait=0, tell=notes.append)
         described = self.door.description
         if described is None:
             in_workspace = self.uri.startswith(("endpoints:/", "databricks:/")) and not self.uri.partition(":/")[2].startswith("system.ai.")
             text = f"{self.door.uri} at {self.door.host}, asked as {self.door.kind.value}"
-            if not in_workspace:
+            if self.kind is not None or not in_workspace:
                 return _check(State.OK, text)
-            return _check(
-                State.WARN, f"{text}: you may not see its description", "Ask its owner for CAN VIEW, or say what it is with kind=."
-            )
+            todo = "Ask its owner for CAN VIEW, or say what it serves: --kind here, to_predict_fn(..., kind=...) in code."
+            return _check(State.WARN, f"{text}: you may not see its description", todo)
         level = self._permission()
         parts = [described.kind.value, "updating" if described.updating else "ready"]
         parts.append(f"serves {', '.join(described.served)}" if described.served else "names no served entity")
@@ -201,6 +214,10 @@ class _Examination:
                 )
                 return _check(State.WARN, f"it answers, and refused a question as its input: {error}", todo)
             raise
+        except (Throttled, CallTimeout) as error:
+            if door.description is None or not door.description.scales_to_zero:
+                raise
+            return _check(State.FAIL, str(error), "It scales to zero and may be starting: run the doctor again in a minute.")
         took = self.clock() - begun
         served = f", by {answer.served_model}" if answer.served_model else ""
         text = answer.text.strip()

@@ -15,7 +15,7 @@ from evalpoint import calls, engine
 from evalpoint.datasets import RunningDigest, call_checker, read
 from evalpoint.endpoints import EndpointFunction
 from evalpoint.entities import Evaluation, Metric, Row, RowState, ScorerSpec
-from evalpoint.errors import DataError, Problem, UsageError
+from evalpoint.errors import DataError, Problem, StoreError, UsageError
 from evalpoint.interruption import Interruption
 from evalpoint.progress import Counts, display
 from evalpoint.protocols import Grader, Store
@@ -128,7 +128,7 @@ def _check_arguments(predict_fn: object, *, repeats: object, min_valid: object) 
         raise UsageError(f"predict_fn should be a function of keyword arguments, not {type(predict_fn).__name__}")
     if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
         raise UsageError(f"repeats is {repeats!r}; it should be a whole number, 1 or more")
-    if not isinstance(min_valid, (int, float)) or not 0 <= min_valid <= 1:
+    if not isinstance(min_valid, (int, float)) or isinstance(min_valid, bool) or not 0 <= min_valid <= 1:
         raise UsageError(f"min_valid is {min_valid!r}; it should be a share between 0 and 1")
 
 
@@ -166,7 +166,11 @@ def _run(run_name: str | None, tags: Mapping[str, str]) -> Generator[ActiveRun]:
     joined = active_run()
     if joined is None:
         with start_run(run_name=run_name, tags=tags) as run:
-            yield run
+            try:
+                yield run
+            except DataError:
+                run.store.delete_run(run.info.run_id)  # nothing was run: a run that shows nothing would only be in the way
+                raise
         return
     if run_name is not None and run_name != joined.info.run_name:
         raise UsageError(f"run_name={run_name!r}, but run {joined.info.run_name!r} is active and is joined; name it where it is started")
@@ -221,14 +225,14 @@ class _Evaluating:
             )
         )
         total = self._keep_rows()
-        unfinished = RowState.CANCELLED
         try:
             self._work(total, progress=progress, cancel=cancel)
-        except Exception:
-            unfinished = RowState.PENDING
+        except StoreError:
+            raise  # what cannot be written cannot be summed up either
+        except BaseException as error:
+            self._finish(RowState.PENDING if isinstance(error, Exception) else RowState.CANCELLED)
             raise
-        finally:
-            summary = self._finish(unfinished)
+        summary = self._finish(RowState.CANCELLED)
         return EvaluationResult(self.store, self.run.info, self.evaluation, summary)
 
     def _keep_rows(self) -> int:

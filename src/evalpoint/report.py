@@ -46,6 +46,7 @@ def report(
     *,
     failures: Sequence[FailureGroup],
     latency: Mapping[str, float],
+    first_token: Mapping[str, float],
     judges: Spent,
     where_to_look: str,
 ) -> RenderableType:
@@ -56,6 +57,7 @@ def report(
         summary: The figures and the verdict.
         failures: What went wrong, the most frequent first.
         latency: `p50` and `p95` in milliseconds, or nothing.
+        first_token: The same of the time to the first token, where answers were streamed.
         judges: What the judges have spent together.
         where_to_look: The command that shows it again.
     """
@@ -65,7 +67,8 @@ def report(
     parts += [Text(problem, style="yellow") for problem in summary.problems]
     if failures:
         parts += [Text(), _failures_table(failures)]
-    figures = [f"latency p50 {latency['p50']:,.0f} ms, p95 {latency['p95']:,.0f} ms"] if latency else []
+    times = {"latency": latency, "first token": first_token}
+    figures = [f"{name} p50 {found['p50']:,.0f} ms, p95 {found['p95']:,.0f} ms" for name, found in times.items() if found]
     if judges.calls:
         cost = f", ${judges.cost:,.4f}" if judges.cost is not None else ", no price known"
         figures.append(f"judges: {judges.calls:,} calls, {judges.input_tokens + judges.output_tokens:,} tokens{cost}")

@@ -5,12 +5,13 @@ Rows and traces stay in the store and are read when they are asked for.
 
 from __future__ import annotations
 
+import heapq
 import html
 import importlib
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,12 @@ class EvaluationResult:
     @cached_property
     def latency(self) -> dict[str, float]:
         """`{"p50": ms, "p95": ms}` of the calls that were answered; empty when nothing was called."""
-        return _percentiles(self._store, self._evaluation)
+        return _percentiles(self._store.latencies(self.evaluation_id))
+
+    @cached_property
+    def first_token(self) -> dict[str, float]:
+        """`{"p50": ms, "p95": ms}` until the first token of the answers that were streamed; empty where none was."""
+        return _percentiles(self._store.first_tokens(self.evaluation_id))
 
     # ---- tables ----------------------------------------------------------------------------------------------------------
 
@@ -155,7 +161,8 @@ class EvaluationResult:
         """One line per row and repeat, in input order.
 
         `row, repeat, request_id, state, error, inputs, outputs, expectations, trace_id`, then per scorer `<name>/value`,
-        `<name>/rationale`, `<name>/error_message`, then `latency_ms, tokens, cost` (the judges' cost of the row).
+        `<name>/rationale`, `<name>/error_message`, then `latency_ms, tokens, cost` (the judges' cost of the row). Where answers were
+        streamed, `first_token_ms, tokens_per_second` stand at the very end.
         """
         import pandas as pd
 
@@ -173,27 +180,33 @@ class EvaluationResult:
                 "expectations": dict(record.row.expectations),
                 "trace_id": record.trace_id,
             }
-            for name in names:
-                line.update({f"{name}/value": None, f"{name}/rationale": None, f"{name}/error_message": None})
             spent = Spent()
             for scorer, verdict in verdicts.items():
-                line.update(_cells(scorer, verdict))
+                line.update(_cells(scorer, verdict, names))
                 spent += verdict.spent
             line["latency_ms"] = record.latency_ms
             line["tokens"] = (record.token_usage or {}).get("total_tokens")
             line["cost"] = spent.cost
+            line["first_token_ms"], line["tokens_per_second"] = record.first_token_ms, record.tokens_per_second
             records.append(line)
-        columns = [*_ROW_COLUMNS, *(f"{n}/{part}" for n in names for part in ("value", "rationale", "error_message")), *_TAIL_COLUMNS]
+        shown = list(dict.fromkeys(names.values()))
+        columns = [*_ROW_COLUMNS, *(f"{n}/{part}" for n in shown for part in ("value", "rationale", "error_message")), *_TAIL_COLUMNS]
+        columns += _STREAM_COLUMNS if any(line["first_token_ms"] is not None for line in records) else ()
         return pd.DataFrame({column: pd.Series([r.get(column) for r in records], dtype=_DTYPES.get(column, object)) for column in columns})
 
-    def _columns(self) -> list[str]:
-        """Names of feedback in the order of the scorers, a scorer's own name first."""
-        names: list[str] = []
-        for spec in self._evaluation.scorers:
-            produced = [tally.name for tally in self.summary.tallies if tally.scorer == spec.name]
-            names += [name for name in ([spec.name] if not produced or spec.name in produced else []) if name not in names]
-            names += [name for name in produced if name not in names]
-        return names
+    def _columns(self) -> dict[tuple[str, str], str]:
+        """Per scorer and name of feedback what its columns are called, as its metric is; the scorers in order, each with its own name."""
+        pairs = [(spec.name, spec.name) for spec in self._evaluation.scorers if self._needs_own_column(spec.name)]
+        pairs += [(tally.scorer, tally.name) for tally in self.summary.tallies]
+        order = {spec.name: number for number, spec in enumerate(self._evaluation.scorers)}
+        pairs = sorted(dict.fromkeys(pairs), key=lambda pair: order.get(pair[0], len(order)))
+        owner = {name: scorer for scorer, name in pairs if scorer == name}
+        return {(scorer, name): name if owner.setdefault(name, scorer) == scorer else f"{scorer}/{name}" for scorer, name in pairs}
+
+    def _needs_own_column(self, scorer: str) -> bool:
+        """A scorer that only gives other names still has a place for its own errors, where it failed."""
+        mine = [tally for tally in self.summary.tallies if tally.scorer == scorer]
+        return not mine or any(tally.name == scorer or tally.failed for tally in mine)
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -263,6 +276,7 @@ class EvaluationResult:
             self.summary,
             failures=self.failures,
             latency=self.latency,
+            first_token=self.first_token,
             judges=sum(self.judge_usage.values(), Spent()),
             where_to_look=self.where_to_look,
         )
@@ -275,8 +289,9 @@ class EvaluationResult:
 
     def worst(self, count: int = 5) -> list[tuple[RowRecord, dict[str, Verdict]]]:
         """The rows that need a look first: without an answer, then with failed scorers, then with the lowest values."""
-        ranked = sorted(((badness(record, said), record.row.key, record, said) for record, said in self.records()), key=lambda r: r[:2])
-        return [(record, said) for rank, _, record, said in ranked[:count] if rank < (2, 1.0)]
+        ranked = ((badness(record, said), record.row.key, record, said) for record, said in self.records())
+        found = heapq.nsmallest(count, ranked, key=lambda entry: entry[:2])
+        return [(record, said) for rank, _, record, said in found if rank < (2, 1.0)]
 
     def worst_table(self, count: int = 5) -> Table | None:
         """`worst` as a table, or None when there is nothing to complain of."""
@@ -286,7 +301,11 @@ class EvaluationResult:
 
 _ROW_COLUMNS = ("row", "repeat", "request_id", "state", "error", "inputs", "outputs", "expectations", "trace_id")
 _TAIL_COLUMNS = ("latency_ms", "tokens", "cost")
-_DTYPES = {"row": "int64", "repeat": "int64", "latency_ms": "float64", "tokens": "Int64", "cost": "float64"}
+_STREAM_COLUMNS = ("first_token_ms", "tokens_per_second")
+_DTYPES = {
+    "row": "int64", "repeat": "int64", "latency_ms": "float64", "tokens": "Int64", "cost": "float64",
+    "first_token_ms": "float64", "tokens_per_second": "float64",
+}  # fmt: skip
 _ARROW = {
     "run_id": "string", "evaluation_id": "string", "row": "int64", "repeat": "int64", "request_id": "string", "state": "string",
     "error": "string", "inputs": "string", "outputs": "string", "expectations": "string", "trace_id": "string",
@@ -295,14 +314,15 @@ _ARROW = {
 }  # fmt: skip
 
 
-def _cells(scorer: str, verdict: Verdict) -> dict[str, Any]:
+def _cells(scorer: str, verdict: Verdict, names: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     if verdict.error is not None:
-        return {f"{scorer}/error_message": verdict.error.error_message}
+        return {f"{names.get((scorer, scorer), scorer)}/error_message": verdict.error.error_message}
     cells: dict[str, Any] = {}
     for feedback in verdict.feedback:
-        cells[f"{feedback.name}/value"] = feedback.value
-        cells[f"{feedback.name}/rationale"] = feedback.rationale
-        cells[f"{feedback.name}/error_message"] = feedback.error.error_message if feedback.error else None
+        name = names.get((scorer, feedback.name), feedback.name)
+        cells[f"{name}/value"] = feedback.value
+        cells[f"{name}/rationale"] = feedback.rationale
+        cells[f"{name}/error_message"] = feedback.error.error_message if feedback.error else None
     return cells
 
 
@@ -311,19 +331,19 @@ def _cause(message: str) -> str:
     return re.sub(r"'[^']{0,200}'|\"[^\"]{0,200}\"|\b[0-9a-f]{8,}\b|\d+(\.\d+)?", "…", message)[:500]
 
 
-def _percentiles(store: Store, evaluation: Evaluation) -> dict[str, float]:
-    """Of the calls that were answered, by the nearest-rank method."""
-    times = store.latencies(evaluation.evaluation_id)
+def _percentiles(times: Sequence[float]) -> dict[str, float]:
+    """Of times in ascending order, by the nearest-rank method."""
     if not times:
         return {}
     return {f"p{p}": times[max(0, math.ceil(p / 100 * len(times)) - 1)] for p in (50, 95)}
 
 
 def run_metrics(store: Store, evaluation: Evaluation) -> dict[str, float]:
-    """What a run's list shows beside the scorers' metrics: latency in ms, share of rows without an answer, judge cost."""
+    """What a run's list shows beside the scorers' metrics: times in ms, share of rows without an answer, judge cost."""
     states = store.state_counts(evaluation.evaluation_id)
     total = sum(states.values())
-    metrics = {f"latency/{key}": value for key, value in _percentiles(store, evaluation).items()}
+    metrics = {f"latency/{key}": value for key, value in _percentiles(store.latencies(evaluation.evaluation_id)).items()}
+    metrics |= {f"first_token/{key}": value for key, value in _percentiles(store.first_tokens(evaluation.evaluation_id)).items()}
     if total:
         metrics["errors/rate"] = (total - states.get(RowState.OK, 0) - states.get(RowState.JUDGE_ERROR, 0)) / total
     spent = sum(store.spent(evaluation.evaluation_id).values(), Spent())

@@ -6,6 +6,7 @@ included; a plain `start_run()` holds for the thread, until `end_run()`. The tra
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
@@ -204,7 +205,8 @@ class ActiveRun:
             self._token = None
         if self in _thread_runs.stack:
             _thread_runs.stack.remove(self)
-        self._store.end_run(self._run.info.run_id, status, _now_ms())
+        with contextlib.suppress(NotFound):  # a run that was taken back has no end
+            self._store.end_run(self._run.info.run_id, status, _now_ms())
 
 
 def start_run(

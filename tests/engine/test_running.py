@@ -13,7 +13,20 @@ from typing import Any
 import pytest
 
 from evalpoint.engine import Live, Sheet, run
-from evalpoint.entities import Failure, Feedback, Finished, Given, Predicted, Reply, Row, RowKey, RowState, Scored, Verdict
+from evalpoint.entities import (
+    AssessmentSource,
+    Failure,
+    Feedback,
+    Finished,
+    Given,
+    Predicted,
+    Reply,
+    Row,
+    RowKey,
+    RowState,
+    Scored,
+    Verdict,
+)
 from evalpoint.errors import Stalled
 from evalpoint.protocols import Subject
 from evalpoint.settings import Settings
@@ -29,6 +42,7 @@ class Code:
         self.name = name
         self.function = function
         self.timeout = timeout
+        self.source = AssessmentSource("CODE", name)
 
     def ask(self, subject: Subject) -> Any:
         return self.function(subject)
@@ -444,6 +458,20 @@ def test_a_run_whose_calls_do_not_return_is_stopped() -> None:
         told.extend(event for batch in happened for event in batch)
     go.set()
     assert states(told) == dict.fromkeys(range(4), "timeout")
+
+
+def test_timeouts_spread_over_a_run_do_not_stop_it() -> None:
+    """Calls that come back late, one after the other, are timeouts of their rows and no more."""
+
+    def slow(n: int) -> int:
+        time.sleep(0.5 if n % 4 == 0 else 0)
+        return n
+
+    happened = run(
+        rows(32), target=Live(name="f", call=slow), graders=[], recorder=RECORDER, settings=Settings(max_workers=2, row_timeout=0.1)
+    )
+    events = [event for batch in happened for event in batch]
+    assert states(events) == {n: "timeout" if n % 4 == 0 else "ok" for n in range(32)}
 
 
 def test_a_blocking_async_function_does_not_take_the_others_along(caplog: pytest.LogCaptureFixture) -> None:

@@ -128,16 +128,23 @@ def test_a_run_is_found_by_what_is_unambiguous(store: SqliteStore, make_run: Mak
     assert store.run(asked).info.run_id == found
 
 
+def test_of_runs_of_one_name_the_newest_is_meant(store: SqliteStore, make_run: MakeRun) -> None:
+    """A nightly run is found by its name on the second night too."""
+    store.ensure_experiment("bot")
+    for run_id in ("aaaa1111", "bbbb2222"):
+        store.create_run(make_run(run_id, name="nightly"))
+    assert store.run("nightly").info.run_id == "bbbb2222"
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
         ("aaaa", "Several runs"),
-        ("nightly", "Several runs"),
         ("wekly", "Did you mean bbbb2222 (weekly)"),
         ("bbb", "bbbb2222"),
         ("%", "There are"),
     ],
-    ids=["prefix of two", "name of two", "misspelt", "too short", "wildcard"],
+    ids=["prefix of two", "misspelt", "too short", "wildcard"],
 )
 def test_a_run_that_is_not_clear_is_not_found(store: SqliteStore, make_run: MakeRun, asked: str, says: str) -> None:
     """NotFound lists the candidates, or the nearest."""

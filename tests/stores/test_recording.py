@@ -54,7 +54,7 @@ def test_a_trace_comes_home(store: SqliteStore, make_evaluation: MakeEvaluation,
 def test_expectations_are_said_about_the_trace(
     store: SqliteStore, make_evaluation: MakeEvaluation, make_row: MakeRow, make_trace: MakeTrace
 ) -> None:
-    """As HUMAN, once, with the run's id; names that the trace has already are not repeated, and None is no expectation."""
+    """As HUMAN, with the run's id; what the trace says already is not repeated, another value is noted beside it, None is none."""
     make_evaluation(rows=0)
     store.add_rows("ev-1", [make_row(0, expectations={"expected_facts": ["a"], "known": 1, "nothing": None})])
     known = Expectation("known", 2, assessment_id="a-known")
@@ -63,7 +63,7 @@ def test_expectations_are_said_about_the_trace(
     store.record("ev-1", [predicted(trace, adopted=True)])
     found = store.trace("tr-1")
     assert found is not None
-    assert [(a.name, a.value) for a in found.info.assessments] == [("known", 2), ("expected_facts", ["a"])]
+    assert [(a.name, a.value) for a in found.info.assessments] == [("known", 2), ("expected_facts", ["a"]), ("known", 1)]
     fresh = found.info.assessments[1]
     assert (fresh.source.source_type, fresh.metadata) == ("HUMAN", {"mlflow.assessment.sourceRunId": "run-1"})
     assert (fresh.create_time_ms, fresh.trace_id) == (NOW_MS, "tr-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Iterator
 
@@ -210,7 +211,7 @@ def test_instrumented_libraries_are_captured(traces: list[Trace]) -> None:
 def test_spans_of_other_threads_find_their_trace(traces: list[Trace]) -> None:
     """Spans are gathered by trace id: a child that ends on another thread belongs to its parent's trace."""
     with start_span("root"):
-        context = __import__("contextvars").copy_context()
+        context = contextvars.copy_context()
 
         def work() -> None:
             with start_span("elsewhere"):
@@ -245,6 +246,30 @@ def test_many_threads_do_not_mix(traces: list[Trace]) -> None:
     assert sorted(t.data.spans[0].inputs["n"] for t in traces) == list(range(200))
     assert all([s.inputs["n"] for s in t.data.spans] == [t.data.spans[0].inputs["n"]] * 2 for t in traces)
     assert COLLECTOR._open == {}
+
+
+def test_a_span_that_begins_too_late_does_not_take_the_traces_place(traces: list[Trace]) -> None:
+    """What begins under a span of an ended trace is left out; the trace stays as it was."""
+    with start_span("root"), start_span("child"):
+        context = contextvars.copy_context()
+
+    def late() -> None:
+        with start_span("late"):
+            pass
+
+    context.run(late)
+    assert [[span.name for span in t.data.spans] for t in traces] == [["root", "child"]]
+
+
+def test_two_traces_under_one_foreign_span_are_two(traces: list[Trace]) -> None:
+    """A tracer of somebody else around them lends them its id; they stay apart all the same."""
+    with otel.get_tracer("somebody").start_as_current_span("around"):
+        with start_span("first"):
+            pass
+        with start_span("second"):
+            pass
+    assert [t.data.spans[0].name for t in traces] == ["first", "second"]
+    assert len({t.info.trace_id for t in traces}) == 2
 
 
 def test_a_decorator_on_something_else_says_so() -> None:

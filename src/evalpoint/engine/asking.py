@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from evalpoint.calls import account
+from evalpoint.calls import account, redact
 from evalpoint.engine.loop import AsyncLoop
 from evalpoint.entities import AssessmentError, Failure, Feedback, Prediction, Reply, Row, RowKey, RowState, Trace, Verdict
 from evalpoint.errors import CallTimeout, JudgeError
@@ -17,6 +17,9 @@ from evalpoint.protocols import Grader, Recorder, Subject
 __all__ = ["Live", "Sheet", "Target", "ask_scorer", "predict", "unanswered_prediction", "unanswered_verdict"]
 
 SCORER_TRACE_ID = "mlflow.assessment.scorerTraceId"
+RAW_TEXT = "evalpoint.raw_text"
+"""On a judge's error: the answer of its model that could not be used."""
+MAX_RAW_TEXT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ def predict(row: Row, target: Target, *, recorder: Recorder, loop: AsyncLoop, as
         except BaseException as error:  # noqa: BLE001 - the user's function may raise anything, SystemExit too: it is this row's failure, and a worker that died of it would lose the row
             return Failure(
                 state=RowState.TIMEOUT if isinstance(error, CallTimeout) else RowState.TARGET_ERROR,
-                error=AssessmentError.of(error),
+                error=_told(error),
                 trace=recording.failed(error),
             )
         return Reply(
@@ -74,13 +77,29 @@ def ask_scorer(
         try:
             verdict = grader.verdict(loop.finish(grader.ask(subject), timeout))
         except BaseException as error:  # noqa: BLE001 - the user's scorer may raise anything: it is one missing verdict, and the others stand
-            verdict = Verdict(error=AssessmentError.of(error, "JUDGE_ERROR" if isinstance(error, JudgeError) else "SCORER_ERROR"))
+            verdict = _failed_verdict(error, grader)
             trace = recording.failed(error) if keep_trace else None
         else:
             trace = recording.answered([feedback.value for feedback in verdict.feedback]) if keep_trace else None
     if trace is not None:
         verdict = replace(verdict, feedback=tuple(_naming(feedback, trace) for feedback in verdict.feedback))
     return replace(verdict, spent=used.spent), trace
+
+
+def _told(error: BaseException, error_code: str | None = None) -> AssessmentError:
+    """The error as it is kept: what the user's code says in its exceptions may hold a token."""
+    told = AssessmentError.of(error, error_code)
+    stack = redact(told.stack_trace) if told.stack_trace else None
+    return replace(told, error_message=redact(told.error_message or ""), stack_trace=stack)
+
+
+def _failed_verdict(error: BaseException, grader: Grader) -> Verdict:
+    """What is kept of a scorer that raised: of a judge also what its model said."""
+    if isinstance(error, JudgeError):
+        said = {RAW_TEXT: redact(error.raw_text[:MAX_RAW_TEXT])} if error.raw_text else {}
+        return Verdict(error=_told(error, "JUDGE_ERROR"), source=grader.source, metadata=said)
+    code = "SCORER_TIMEOUT" if isinstance(error, CallTimeout) else "SCORER_ERROR"
+    return Verdict(error=_told(error, code), source=grader.source)
 
 
 def unanswered_prediction(row: Row, target: Target, seconds: float, *, recorder: Recorder) -> Failure:
@@ -94,7 +113,7 @@ def unanswered_prediction(row: Row, target: Target, seconds: float, *, recorder:
 def unanswered_verdict(grader: Grader, seconds: float) -> Verdict:
     """What is told of a scorer that did not return by its deadline."""
     told = f"{grader.name} did not return within {seconds:g} s and was abandoned; its timeout=, or scorer_timeout=, sets the limit."
-    return Verdict(error=AssessmentError("SCORER_TIMEOUT", told))
+    return Verdict(error=AssessmentError("SCORER_TIMEOUT", told), source=grader.source)
 
 
 def _naming(feedback: Feedback, trace: Trace) -> Feedback:

@@ -41,12 +41,14 @@ class AsyncLoop:
         self._heartbeat = heartbeat
         self._lock = threading.Lock()
         self._serving: _Serving | None = None
+        self._closed = False
 
     def __enter__(self) -> AsyncLoop:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         with self._lock:
+            self._closed = True
             serving, self._serving = self._serving, None
         if serving is not None:
             serving.loop.call_soon_threadsafe(serving.loop.stop)
@@ -63,7 +65,12 @@ class AsyncLoop:
         """
         if not inspect.isawaitable(value):
             return value
-        serving = self._running()
+        try:
+            serving = self._running()
+        except CallTimeout:
+            if inspect.iscoroutine(value):
+                value.close()
+            raise
         future = asyncio.run_coroutine_threadsafe(_awaited(value), serving.loop)
         try:
             return future.result(timeout or None)
@@ -73,11 +80,14 @@ class AsyncLoop:
             future.cancel()
             self._give_up_if_silent(serving)
             raise CallTimeout(
-                f"The async function gave no result within {timeout:g} s and was cancelled; MLFLOW_GENAI_EVAL_ASYNC_TIMEOUT sets the limit."
+                f"The async function gave no result within {timeout:g} s and was cancelled; "
+                "async_timeout= (MLFLOW_GENAI_EVAL_ASYNC_TIMEOUT), or the scorer's own timeout=, sets the limit."
             ) from None
 
     def _running(self) -> _Serving:
         with self._lock:
+            if self._closed:
+                raise CallTimeout("The run is over; what was still to be awaited is not begun.")
             if self._serving is None:
                 loop = asyncio.new_event_loop()
                 thread = threading.Thread(target=_serve, args=(loop,), name="evalpoint-async", daemon=True)
@@ -95,6 +105,7 @@ class AsyncLoop:
             if self._serving is not serving:
                 return  # another row has found out before
             self._serving = None
+        serving.loop.call_soon_threadsafe(serving.loop.stop)  # once the function that blocks it has returned
         logger.warning(
             "An async function blocks the event loop at %s; the rows on it are given up, and a new loop serves the others. "
             "Await inside the function, or make it a plain function.",

@@ -25,7 +25,7 @@ TICK = 0.25
 BETWEEN = 2
 """Times the workers: how many rows may be predicted and not yet scored."""
 ABANDONED = 2
-"""Times the workers: how many calls may be abandoned before the run stops."""
+"""Times the workers: how many abandoned calls may be out at once before the run stops."""
 
 
 def run(
@@ -56,7 +56,7 @@ def run(
         clock: Monotonic seconds.
 
     Raises:
-        Stalled: More calls have been abandoned than twice the workers: what is called does not return.
+        Stalled: Twice as many abandoned calls as there are workers have not returned.
     """
     engine = _Engine(target=target, graders=tuple(graders), recorder=recorder, settings=settings, clock=clock)
     try:
@@ -139,7 +139,7 @@ class _Engine:
                 self._go_on(item)
             if self.stalled:
                 raise Stalled(
-                    f"{self.stalled} calls did not return by their deadline and were abandoned, twice the number of workers: the run was "
+                    f"{self.stalled} calls did not return by their deadline and still have not, twice the number of workers: the run was "
                     "stopped. What was finished is in the store. Look at what is called, or allow more time with row_timeout= and "
                     "scorer_timeout=."
                 )
@@ -212,7 +212,13 @@ class _Engine:
 
         def ask() -> Scored:
             verdict, trace = ask_scorer(
-                grader, subject, key=key, recorder=self.recorder, loop=self.loop, timeout=limit, keep_trace=self.settings.scorer_tracing
+                grader,
+                subject,
+                key=key,
+                recorder=self.recorder,
+                loop=self.loop,
+                timeout=self.settings.async_timeout if grader.timeout is None else grader.timeout,
+                keep_trace=self.settings.scorer_tracing,
             )
             return Scored(key=key, scorer=grader.name, verdict=verdict, trace=trace)
 
@@ -250,5 +256,5 @@ class _Engine:
                 continue
             call.pool.abandon(call.job)
             self.inbox.put(call.late(call.limit))
-        abandoned = self.predictors.abandoned + self.scorers.abandoned
-        self.stalled = abandoned if abandoned >= ABANDONED * self.settings.max_workers else 0
+        stuck = self.predictors.stuck + self.scorers.stuck
+        self.stalled = stuck if stuck >= ABANDONED * self.settings.max_workers else 0

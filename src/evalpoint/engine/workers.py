@@ -43,8 +43,13 @@ class Pool:
         self._idle = threading.Semaphore(0)
         self._threads = 0
         self._closed = False
-        self.abandoned = 0
-        """How many jobs have been abandoned."""
+        self._counting = threading.Lock()
+        self._stuck = 0
+
+    @property
+    def stuck(self) -> int:
+        """How many abandoned jobs still have not returned."""
+        return self._stuck
 
     def submit(self, task: Callable[[Job], None]) -> Job:
         job = Job(task)
@@ -55,8 +60,9 @@ class Pool:
 
     def abandon(self, job: Job) -> None:
         """Gives up on a job that runs, and on its worker."""
-        job.abandoned = True
-        self.abandoned += 1
+        with self._counting:
+            job.abandoned = True
+            self._stuck += 1
         self._start()
 
     def close(self) -> None:
@@ -79,5 +85,7 @@ class Pool:
                 return
             job.began = self._clock()
             job.run()
-            if job.abandoned:
-                return
+            with self._counting:
+                if job.abandoned:
+                    self._stuck -= 1
+                    return

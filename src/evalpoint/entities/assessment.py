@@ -52,6 +52,8 @@ class AssessmentSource:
 
     def __post_init__(self) -> None:
         known = ("HUMAN", "LLM_JUDGE", "CODE", "SOURCE_TYPE_UNSPECIFIED")
+        if not isinstance(self.source_id, str):
+            raise ValueError(f"source_id {self.source_id!r} should be a text, such as a model's URI or a person's address")
         given = "LLM_JUDGE" if self.source_type == "AI_JUDGE" else self.source_type
         if given not in known:
             raise ValueError(f"source_type {self.source_type!r} is none of {', '.join(known)}")
@@ -67,6 +69,11 @@ class AssessmentError:
     stack_trace: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "error_code", as_text(self.error_code))
+        if self.error_message is not None:
+            object.__setattr__(self, "error_message", as_text(self.error_message))
+        if self.stack_trace is not None:
+            object.__setattr__(self, "stack_trace", as_text(self.stack_trace))
         if self.stack_trace and len(self.stack_trace) > STACK_TRACE_LIMIT:
             object.__setattr__(self, "stack_trace", self.stack_trace[-STACK_TRACE_LIMIT:])
 
@@ -159,6 +166,9 @@ class Feedback(Assessment):
             raise ValueError(
                 f'feedback {name!r} has the source {source!r}; it should be AssessmentSource("HUMAN", "ann@example.com") or its like'
             )
+        for field_name, text in (("name", name), ("rationale", rationale), ("span_id", span_id), ("overrides", overrides)):
+            if text is not None and not isinstance(text, str):
+                raise ValueError(f"{field_name} of feedback {name!r} should be a text; it is {text!r:.100}")
         value = plain(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"feedback {name!r} has the value {value}; a score is a finite number, a bool, a string or plain JSON")

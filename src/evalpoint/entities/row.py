@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
-from evalpoint.entities.assessment import AssessmentError, Feedback
+from evalpoint.entities.assessment import AssessmentError, AssessmentSource, Feedback
 from evalpoint.entities.trace import Trace
 
 __all__ = [
@@ -125,6 +125,10 @@ class Verdict:
     passed: tuple[bool | None, ...] = ()
     """Per feedback, what the scorer's `pass_if` says; None without one."""
     error: AssessmentError | None = None
+    source: AssessmentSource | None = None
+    """Who failed; None for the scorer as code."""
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is known of a failure beside the error, such as what a judge's model said."""
     spent: Spent = Spent()
 
     @property

@@ -34,6 +34,8 @@ SPAN_INPUTS = "mlflow.spanInputs"
 SPAN_OUTPUTS = "mlflow.spanOutputs"
 TOKEN_USAGE = "mlflow.chat.tokenUsage"  # noqa: S105 - a key, no secret
 TRACE_TOKEN_USAGE = "mlflow.trace.tokenUsage"  # noqa: S105 - a key, no secret
+FIRST_TOKEN_MS = "evalpoint.first_token_ms"  # noqa: S105 - a key, no secret
+TOKENS_PER_SECOND = "evalpoint.tokens_per_second"
 
 
 _ASSESSMENTS: Mapping[str | None, type[Assessment]] = {"feedback": Feedback, "expectation": Expectation, None: Assessment}
@@ -238,6 +240,13 @@ class TraceInfo:
             return None
         return {key: count for key, count in usage.items() if isinstance(count, int)} if is_dict(usage) else None
 
+    @property
+    def timing(self) -> dict[str, float]:
+        """Of a streamed answer: `{"first_token_ms", "tokens_per_second"}`, as far as they are known."""
+        kept = self._fields["trace_metadata"]
+        found = {"first_token_ms": kept.get(FIRST_TOKEN_MS), "tokens_per_second": kept.get(TOKENS_PER_SECOND)}
+        return {name: number for name, text in found.items() if (number := _figure(text)) is not None}
+
     def shared_fields(self) -> InfoFields:
         """The plain shape without copying, assessments as they were read: to be read, not changed."""
         return self._fields
@@ -362,3 +371,12 @@ class Trace:
     def __repr__(self) -> str:
         started = datetime.fromtimestamp(self.info.request_time / 1000, timezone.utc)
         return f"Trace({self.info.trace_id}, {len(self.data.spans)} spans, {self.info.state.value}, {started:%Y-%m-%d %H:%M:%S}Z)"
+
+
+def _figure(text: str | None) -> float | None:
+    """A finite number, 0 or more, out of metadata that anybody may have written."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None

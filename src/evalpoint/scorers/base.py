@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from evalpoint.entities import Row, ScorerSpec, Verdict
+from evalpoint.entities import AssessmentSource, AssessmentSourceType, Row, ScorerSpec, Verdict
 from evalpoint.errors import UsageError
 from evalpoint.formats import copy_plain, text_of
 from evalpoint.protocols import Grader, Subject
@@ -84,7 +84,7 @@ class Scorer(BaseModel):
         if given is None:
             return None
         if not isinstance(given, (list, tuple)):
-            raise ValueError(f"{given!r:.100} should be a list, such as ['mean', 'p90']")  # noqa: TRY004 - pydantic turns ValueError into a finding
+            raise ValueError(f"{given!r:.100} should be a list, such as ['mean', 'p90']")
         names = [_aggregation_name(item) for item in given]  # pyright: ignore[reportUnknownVariableType] - the user's list, checked one by one
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -154,6 +154,11 @@ class Scorer(BaseModel):
         """Why this scorer cannot grade this row, as a sentence; None when it can. Such a row is skipped."""
         return None
 
+    @property
+    def source(self) -> AssessmentSource:
+        """Whose verdict it is."""
+        return AssessmentSource(AssessmentSourceType.CODE, self.name)
+
     def problem(self, row: Row) -> str | None:
         """What is wrong with the row in this scorer's eyes, as a sentence: a mistake that is told before anything is spent."""
         return None
@@ -178,7 +183,7 @@ def _aggregation_name(item: Any) -> str:
             )
         return item
     if not callable(item):
-        raise ValueError(f"{item!r:.100} should be one of {', '.join(AGGREGATIONS)}, or a function from a list of floats to a float")  # noqa: TRY004 - pydantic turns ValueError into a finding
+        raise ValueError(f"{item!r:.100} should be one of {', '.join(AGGREGATIONS)}, or a function from a list of floats to a float")
     name: Any = getattr(item, "__name__", None)
     if name == "<lambda>":
         raise ValueError("a lambda has no name for its metric; write a function with def")

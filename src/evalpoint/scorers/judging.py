@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from evalpoint import judges
-from evalpoint.entities import Feedback, Row, Trace
+from evalpoint.entities import AssessmentSource, AssessmentSourceType, Feedback, Row, Trace
 from evalpoint.formats import question_of, text_of
 from evalpoint.protocols import Subject
 from evalpoint.scorers.base import Scorer
@@ -44,6 +44,12 @@ class JudgeScorer(Scorer):
     def _check_inference_params(cls, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         judges.check_inference_params(given)
         return given
+
+    @property
+    def source(self) -> AssessmentSource:
+        """The model that judges."""
+        uri = self.model if isinstance(self.model, str) else getattr(self.model, "uri", None)
+        return AssessmentSource(AssessmentSourceType.LLM_JUDGE, str(uri or "default"))
 
     def prepare(self, settings: Settings, environ: Mapping[str, str] | None = None) -> JudgeScorer:
         """The same judge with its model opened and checked.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -218,11 +218,16 @@ def require_trace(connection: sqlite3.Connection, trace_id: str, store: str) -> 
         )
 
 
-def expectations_for(row_expectations: Mapping[str, Any], present: Iterable[str], run_id: str) -> list[Expectation]:
-    """A row's expectations as assessments of its trace; names that the trace has already, and empty ones, are left out."""
-    known = set(present)
+def expectations_for(row_expectations: Mapping[str, Any], present: set[tuple[str, str]], run_id: str) -> list[Expectation]:
+    """A row's expectations as assessments of its trace; those that the trace has already, and empty ones, are left out.
+
+    Args:
+        row_expectations: By name.
+        present: Name and JSON value of those that the trace has.
+        run_id: The run that they are noted for.
+    """
     return [
         Expectation(name=name, value=value, metadata={SOURCE_RUN: run_id})
         for name, value in row_expectations.items()
-        if value is not None and name not in known
+        if value is not None and (as_text(name), write_json(value)) not in present
     ]

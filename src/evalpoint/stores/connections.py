@@ -35,6 +35,7 @@ class Connections:
         self._lock = threading.Lock()
         self._open: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._closed = False
+        self._process = os.getpid()
 
     def close(self) -> None:
         """Closes every thread's connection; later use is an error."""
@@ -96,6 +97,8 @@ class Connections:
             if self._closed:
                 connection.close()
                 raise StoreError(f"The store {str(self.path)!r} has been closed. Open it again.")
+            if self._process != os.getpid():  # after a fork the others belong to the parent: closing them here would end its locks
+                self._process, self._open = os.getpid(), []
             ended = [entry for entry in self._open if not entry[0].is_alive()]
             self._open = [entry for entry in self._open if entry[0].is_alive()]
             self._open.append((threading.current_thread(), connection))

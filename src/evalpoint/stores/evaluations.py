@@ -25,6 +25,7 @@ __all__ = [
     "evaluations_of",
     "find_evaluation",
     "finish_evaluation",
+    "first_tokens",
     "latencies",
     "pending_page",
     "rows_page",
@@ -42,7 +43,8 @@ _EVALUATIONS = (
 )
 _ROWS = (
     "SELECT row, repeat, inputs, expectations, tags, request_id, digest, occurrence, given_outputs, given_trace,"
-    " state, outputs, error, latency_ms, input_tokens, output_tokens, total_tokens, trace_id FROM rows"
+    " state, outputs, error, latency_ms, input_tokens, output_tokens, total_tokens, trace_id, first_token_ms, tokens_per_second"
+    " FROM rows"
 )
 _VERDICTS = "SELECT row, repeat, scorer, error, calls, input_tokens, output_tokens, cost FROM verdicts"
 _ADD_ROW = """
@@ -198,6 +200,8 @@ def _row_record(row: tuple[Any, ...], traces: Mapping[str, Trace]) -> RowRecord:
         outputs=None if row[11] is None else load(row[11]),
         error=read_error(row[12]),
         latency_ms=row[13],
+        first_token_ms=row[18],
+        tokens_per_second=row[19],
         token_usage=usage or None,
         trace_id=row[17],
         trace=traces.get(row[17]),
@@ -234,6 +238,12 @@ def latencies(connection: sqlite3.Connection, evaluation_id: str) -> list[float]
     """Of the calls that were answered, in milliseconds, the shortest first."""
     sql = "SELECT latency_ms FROM rows WHERE evaluation_id = ? AND latency_ms IS NOT NULL AND outputs IS NOT NULL ORDER BY latency_ms"
     return [latency for (latency,) in connection.execute(sql, (evaluation_id,))]
+
+
+def first_tokens(connection: sqlite3.Connection, evaluation_id: str) -> list[float]:
+    """Of the answers that were streamed, milliseconds to the first token, the shortest first."""
+    sql = "SELECT first_token_ms FROM rows WHERE evaluation_id = ? AND first_token_ms IS NOT NULL ORDER BY first_token_ms"
+    return [first for (first,) in connection.execute(sql, (evaluation_id,))]
 
 
 def errors_of(connection: sqlite3.Connection, evaluation_id: str) -> list[tuple[RowKey, str | None, AssessmentError]]:

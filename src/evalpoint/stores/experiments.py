@@ -15,6 +15,7 @@ from evalpoint.stores.text import as_integer, as_text, load
 
 __all__ = [
     "create_run",
+    "delete_run",
     "end_run",
     "ensure_experiment",
     "find_experiment",
@@ -94,11 +95,12 @@ def find_run(connection: sqlite3.Connection, asked: str, store: str) -> Run:
     if exact:
         return next(_with_data(connection, exact))
     found = connection.execute(
-        _RUNS + " WHERE substr(run_id, 1, ?) = ? OR run_name = ? ORDER BY start_time DESC LIMIT 6",
+        _RUNS + " WHERE substr(run_id, 1, ?) = ? OR run_name = ? ORDER BY start_time DESC, rowid DESC LIMIT 6",
         (len(asked) if len(asked) >= 4 else -1, as_text(asked), as_text(asked)),
     ).fetchall()
-    if len(found) == 1:
-        return next(_with_data(connection, found))
+    named = [row for row in found if row[2] == asked]
+    if len(found) == 1 or (named and len(named) == len(found)):  # of several runs of one name, such as nightly ones, the newest is meant
+        return next(_with_data(connection, found[:1]))
     if found:
         which = ", ".join(f"{row[0]} ({row[2]})" for row in found[:5]) + (", …" if len(found) > 5 else "")
         raise NotFound(f"Several runs in {store} are called or begin with {asked!r}: {which}. Give the whole id.")
@@ -119,6 +121,10 @@ def require_run(connection: sqlite3.Connection, run_id: str, store: str) -> None
 def end_run(connection: sqlite3.Connection, run_id: str, status: RunStatus, end_time: int | None, store: str) -> None:
     require_run(connection, run_id, store)
     connection.execute("UPDATE runs SET status = ?, end_time = ? WHERE run_id = ?", (status.value, end_time, run_id))
+
+
+def delete_run(connection: sqlite3.Connection, run_id: str) -> None:
+    connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
 
 
 def log_params(connection: sqlite3.Connection, run_id: str, params: Mapping[str, str], store: str) -> None:

@@ -88,11 +88,14 @@ def _write_reply(connection: sqlite3.Connection, place: _Place, key: RowKey, rep
     _write_row_trace(connection, place, key, reply.trace, stamp, adopted=reply.adopted)
     usage: Mapping[str, Any] = reply.trace.info.token_usage or {}
     sql = (
-        "UPDATE rows SET outputs = ?, error = NULL, trace_id = ?, latency_ms = ?, input_tokens = ?, output_tokens = ?, total_tokens = ?"
+        "UPDATE rows SET outputs = ?, error = NULL, trace_id = ?, latency_ms = ?, input_tokens = ?, output_tokens = ?, total_tokens = ?,"
+        " first_token_ms = ?, tokens_per_second = ?"
         " WHERE evaluation_id = ? AND row = ? AND repeat = ?"
     )
     counts = (as_count(usage.get("input_tokens")), as_count(usage.get("output_tokens")), as_count(usage.get("total_tokens")))
-    values = (write_json(reply.outputs), reply.trace.info.trace_id, reply.latency_ms, *counts)
+    timing = reply.trace.info.timing
+    times = (timing.get("first_token_ms"), timing.get("tokens_per_second"))
+    values = (write_json(reply.outputs), reply.trace.info.trace_id, reply.latency_ms, *counts, *times)
     _one(connection.execute(sql, (*values, place.evaluation_id, *key)), key)
 
 
@@ -101,7 +104,7 @@ def _write_failure(connection: sqlite3.Connection, place: _Place, key: RowKey, f
         _write_row_trace(connection, place, key, failure.trace, stamp, adopted=False)
     sql = (
         "UPDATE rows SET outputs = NULL, error = ?, trace_id = ?, latency_ms = ?,"
-        " input_tokens = NULL, output_tokens = NULL, total_tokens = NULL"
+        " input_tokens = NULL, output_tokens = NULL, total_tokens = NULL, first_token_ms = NULL, tokens_per_second = NULL"
         " WHERE evaluation_id = ? AND row = ? AND repeat = ?"
     )
     trace_id = failure.trace.info.trace_id if failure.trace else None
@@ -125,8 +128,8 @@ def _write_row_trace(connection: sqlite3.Connection, place: _Place, key: RowKey,
     else:
         write_trace(connection, trace, stamp, experiment_id=place.experiment_id, run_id=place.run_id, tags=tags)
     if row[0] != "{}":
-        present = connection.execute("SELECT name FROM assessments WHERE trace_id = ? AND kind = 'expectation'", (trace_id,))
-        for expectation in expectations_for(load(row[0]), [name for (name,) in present], place.run_id):
+        present = connection.execute("SELECT name, value FROM assessments WHERE trace_id = ? AND kind = 'expectation'", (trace_id,))
+        for expectation in expectations_for(load(row[0]), {(name, value) for name, value in present}, place.run_id):
             insert_assessment(connection, trace_id, expectation, stamp, run_id=place.run_id)
 
 
@@ -160,8 +163,9 @@ def _write_verdict(connection: sqlite3.Connection, place: _Place, event: Scored,
         for position, feedback in enumerate(verdict.feedback)
     ]
     if verdict.error:  # shown on the trace as MLflow shows it; the verdict itself has no feedback
-        source = AssessmentSource(AssessmentSourceType.CODE, event.scorer)
-        said.append((None, Feedback(event.scorer, error=verdict.error, source=source), None))
+        source = verdict.source or AssessmentSource(AssessmentSourceType.CODE, event.scorer)
+        known = {**verdict.metadata, **(_judge_figures(verdict.spent) if verdict.spent.calls else {})}
+        said.append((None, Feedback(event.scorer, error=verdict.error, source=source, metadata=known), None))
     for position, feedback, passed in said:
         whole = replace(
             feedback,
@@ -177,3 +181,14 @@ def _write_verdict(connection: sqlite3.Connection, place: _Place, event: Scored,
             evaluation_id=place.evaluation_id, row=key.row, repeat=key.repeat, scorer=event.scorer, position=position, passed=passed
         )
         insert_assessment(connection, trace_id, whole, stamp, run_id=place.run_id, placed=placed)
+
+
+def _judge_figures(spent: Spent) -> dict[str, str]:
+    """What a judge that failed has cost, under MLflow's keys; an unknown cost is left out."""
+    figures = {
+        "mlflow.assessment.judgeInputTokens": str(spent.input_tokens),
+        "mlflow.assessment.judgeOutputTokens": str(spent.output_tokens),
+    }
+    if spent.cost is not None:
+        figures["mlflow.assessment.judgeCost"] = repr(spent.cost)
+    return figures

@@ -111,6 +111,8 @@ CREATE TABLE rows (
     expectations_digest TEXT,             -- of expectations and tags: when only they change, only the scorers are asked again
     trace_id            TEXT    REFERENCES traces,
     latency_ms          REAL,
+    first_token_ms      REAL,             -- of an answer that was streamed
+    tokens_per_second   REAL,             -- the same, after the first token
     input_tokens        INTEGER,
     output_tokens       INTEGER,
     total_tokens        INTEGER,

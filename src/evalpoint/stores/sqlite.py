@@ -167,6 +167,11 @@ class SqliteStore:
         with self._writing() as connection:
             experiments.end_run(connection, run_id, status, end_time, self.uri)
 
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run with its evaluations, rows, metrics, parameters and tags; traces stay."""
+        with self._writing() as connection:
+            experiments.delete_run(connection, run_id)
+
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Raises: UsageError: One is there already with another value; then none is written."""
         with self._writing() as connection:
@@ -287,6 +292,11 @@ class SqliteStore:
         """Of the calls that were answered, in milliseconds, the shortest first."""
         with self._reading() as connection:
             return evaluations.latencies(connection, evaluation_id)
+
+    def first_tokens(self, evaluation_id: str) -> list[float]:
+        """Of the answers that were streamed, milliseconds to the first token, the shortest first."""
+        with self._reading() as connection:
+            return evaluations.first_tokens(connection, evaluation_id)
 
     def errors(self, evaluation_id: str) -> list[tuple[RowKey, str | None, AssessmentError]]:
         """Everything that failed, in order of rows: the row, the scorer (None for the prediction), and what it said, without the stack."""

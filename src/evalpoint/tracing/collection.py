@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
+from evalpoint.formats.ids import new_trace_id
 from evalpoint.formats.plain import plain
 from evalpoint.formats.shapes import EventFields, LinkFields, SpanFields
 from evalpoint.formats.vocabularies import translate
@@ -26,6 +28,10 @@ __all__ = ["COLLECTOR", "RECORDING", "SCOPE", "Collector", "Gathered", "Gatherer
 
 SCOPE = "evalpoint"
 """The instrumentation scope of our own spans: their attributes are JSON text."""
+
+
+CLOSED_KEPT = 1_000
+"""Ended traces that are remembered, so that what begins under them later does not take their place."""
 
 
 @dataclass(slots=True)
@@ -67,6 +73,8 @@ class Collector(SpanProcessor):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[int, Gathered] = {}
+        self._closed: OrderedDict[int, frozenset[str]] = OrderedDict()
+        """The spans of the last traces that ended: one that begins under them has come too late."""
         self.deliver: Gatherer = _drop
         """Where traces go that no recording claims. `tracking` sets it."""
 
@@ -79,8 +87,12 @@ class Collector(SpanProcessor):
                 recording = RECORDING.get()
                 if recording is None and not _is_ours(span):
                     return
+                ended = self._closed.get(context.trace_id)
+                if ended is not None and span.parent is not None and format_span_id(span.parent.span_id) in ended:
+                    return
                 gathered = Gathered(
-                    trace_id="tr-" + format_trace_id(context.trace_id),
+                    # A second trace under one foreign parent has its OpenTelemetry id taken, and gets one of its own.
+                    trace_id="tr-" + format_trace_id(context.trace_id) if ended is None else new_trace_id(),
                     root_id=span_id,
                     deliver=recording or self.deliver,
                 )
@@ -99,10 +111,26 @@ class Collector(SpanProcessor):
             gathered.finished[span_id] = _fields(span, span_id)
             if span_id != gathered.root_id:
                 return
-            del self._open[context.trace_id]
-            for open_id, open_span in gathered.unfinished.items():
-                gathered.finished[open_id] = _fields(open_span, open_id)
+            self._close(context.trace_id, gathered)
         gathered.deliver(gathered)
+
+    def close_all_of(self, deliver: Gatherer) -> None:
+        """Ends the traces that began for this receiver and have no end yet, as far as they have come, and hands them over."""
+        with self._lock:
+            left = [(trace_id, gathered) for trace_id, gathered in self._open.items() if gathered.deliver == deliver]
+            for trace_id, gathered in left:
+                self._close(trace_id, gathered)
+        for _, gathered in left:
+            deliver(gathered)
+
+    def _close(self, trace_id: int, gathered: Gathered) -> None:
+        del self._open[trace_id]
+        for open_id, open_span in gathered.unfinished.items():
+            gathered.finished[open_id] = _fields(open_span, open_id)
+        gathered.unfinished.clear()
+        self._closed[trace_id] = frozenset(gathered.finished)
+        while len(self._closed) > CLOSED_KEPT:
+            self._closed.popitem(last=False)
 
     def shutdown(self) -> None:
         """Nothing is held back: traces are delivered as their roots end."""
@@ -168,11 +196,7 @@ def _fields(span: ReadableSpan, span_id: str) -> SpanFields:
         "parent_id": format_span_id(span.parent.span_id) if span.parent else None,
         "start_time_ns": span.start_time or 0,
         "end_time_ns": span.end_time,
-        "status_code": "OK"
-        if span.status.status_code is StatusCode.OK
-        else "ERROR"
-        if span.status.status_code is StatusCode.ERROR
-        else "UNSET",
+        "status_code": _STATUS[span.status.status_code],
         "status_message": span.status.description or "",
         "attributes": attributes if ours else translate(attributes),
         "events": events,

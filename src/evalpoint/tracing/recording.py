@@ -17,9 +17,20 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from opentelemetry.trace import INVALID_SPAN, format_span_id
 
+from evalpoint.calls import redact
 from evalpoint.entities.row import Reply, Row, RowKey
-from evalpoint.entities.trace import SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TYPE, TRACE_TOKEN_USAGE, SpanType, Trace
+from evalpoint.entities.trace import (
+    FIRST_TOKEN_MS,
+    SPAN_INPUTS,
+    SPAN_OUTPUTS,
+    SPAN_TYPE,
+    TOKENS_PER_SECOND,
+    TRACE_TOKEN_USAGE,
+    SpanType,
+    Trace,
+)
 from evalpoint.errors import FormatError
+from evalpoint.formats import as_text
 from evalpoint.formats.answers import question_of, text_of
 from evalpoint.formats.ids import new_span_id, new_trace_id
 from evalpoint.formats.plain import plain
@@ -69,7 +80,7 @@ class Recorder:
         """Whatever starts on this context inside the block is part of the recording; a span around it is not its parent."""
         recording = _Recording(self, name, inputs, self.clock_ns())
         named = _REQUEST_ID.set(f"evalpoint:{self.run_id}:{key.row}:{key.repeat}")
-        gatherer = RECORDING.set(recording.pieces.append)
+        gatherer = RECORDING.set(recording.take)
         resolver = _LIVES_HERE.set(self.lives_here)
         detached = otel_context.attach(otel.set_span_in_context(INVALID_SPAN))
         try:
@@ -114,6 +125,10 @@ class _Recording:
         """The call's trace lives in the experiment already."""
         return len(self.pieces) == 1 and self.pieces[0].linked
 
+    def take(self, piece: Gathered) -> None:
+        """Gets a trace that ended inside the recording."""
+        self.pieces.append(piece)
+
     def answered(self, outputs: Any) -> Trace:
         return self._trace(outputs=outputs, error=None)
 
@@ -121,7 +136,8 @@ class _Recording:
         return self._trace(outputs=None, error=error)
 
     def _trace(self, *, outputs: Any, error: BaseException | None) -> Trace:
-        """The call's one trace, whatever it emitted."""
+        """The call's one trace, whatever it emitted; what it began and did not end is in it as far as it came."""
+        COLLECTOR.close_all_of(self.take)
         if len(self.pieces) == 1:
             piece = self.pieces[0]
             attributes = piece.finished[piece.root_id]["attributes"]
@@ -159,7 +175,7 @@ def root_span(
         "start_time_ns": start_ns,
         "end_time_ns": end_ns,
         "status_code": "ERROR" if error else "OK",
-        "status_message": f"{type(error).__name__}: {error}" if error else "",
+        "status_message": f"{type(error).__name__}: {redact(as_text(error))}" if error else "",
         "attributes": attributes,
         "events": []
         if error is None
@@ -167,7 +183,7 @@ def root_span(
             {
                 "name": "exception",
                 "timestamp_ns": end_ns,
-                "attributes": {"exception.type": type(error).__name__, "exception.message": str(error)},
+                "attributes": {"exception.type": type(error).__name__, "exception.message": redact(as_text(error))},
             }
         ],
         "links": [],
@@ -203,9 +219,10 @@ def to_trace(
         "mlflow.traceInputs": _json_preview(inputs),
         "mlflow.traceOutputs": _json_preview(outputs),
     }
+    told = dict(gathered.metadata)
     usage = token_usage(spans)
     if usage:
-        known[TRACE_TOKEN_USAGE] = json.dumps(usage)
+        told[TRACE_TOKEN_USAGE] = json.dumps(usage)  # counted, whatever a piece of it said of itself
     info: InfoFields = {
         "trace_id": gathered.trace_id,
         "client_request_id": gathered.client_request_id,
@@ -213,7 +230,7 @@ def to_trace(
         "request_time_ms": start_ns // 1_000_000,
         "execution_duration_ms": None if end_ns is None else max(0, (end_ns - start_ns) // 1_000_000),
         "state": "ERROR" if error is not None or root["status_code"] == "ERROR" else "OK",
-        "trace_metadata": {**known, **gathered.metadata, **(metadata or {})},
+        "trace_metadata": {**known, **told, **(metadata or {})},
         "tags": {"mlflow.traceName": root["name"], **gathered.tags, **(tags or {})},
         "request_preview": question_of(inputs)[:PREVIEW] if inputs is not None else None,
         "response_preview": text_of(outputs)[:PREVIEW] if outputs is not None else None,
@@ -298,8 +315,10 @@ _OWN_METADATA = (
     "mlflow.trace.infoFinalized",
     "mlflow.trace.sizeStats",
     "mlflow.trace.sizeBytes",
+    FIRST_TOKEN_MS,
+    TOKENS_PER_SECOND,
 )
-"""Metadata that describes the stored copy, not the trace."""
+"""Metadata that describes the stored copy, or the call that brought it, not the trace."""
 
 
 def emit(gathered: Gathered) -> None:
@@ -308,6 +327,7 @@ def emit(gathered: Gathered) -> None:
     if COLLECTOR.graft(context.trace_id, format_span_id(context.span_id), gathered.spans(), new_span_id):
         parent = COLLECTOR.gathering(context.trace_id)
         if parent is not None:
-            parent.metadata.update({key: value for key, value in gathered.metadata.items() if key.startswith("evalpoint.")})
+            parent.metadata.update({key: value for key, value in gathered.metadata.items() if not key.startswith("mlflow.")})
+            parent.tags.update({key: value for key, value in gathered.tags.items() if not key.startswith("mlflow.")})
         return
     gathered.deliver(gathered)
