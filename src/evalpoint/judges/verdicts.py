@@ -71,6 +71,10 @@ def unusable_ending(finish_reason: str | None) -> Unusable | None:
     return Unusable(sentence) if sentence else None
 
 
+_DEEPEST = 100
+"""Braces that may be open at once: each is tried as a beginning, and the time for that grows with the square."""
+
+
 def _without_thoughts(text: str) -> str:
     """The text behind the model's thoughts. Thoughts without an end leave nothing."""
     if _OPEN.match(text):
@@ -100,6 +104,8 @@ def _last_object(text: str) -> dict[str, Any] | Unusable:
             return Unusable("the JSON object nests without end")
         except ValueError:  # no object starts here: the brace is prose, or belongs to something broken
             depth, position = depth + 1, start + 1
+        if depth > _DEEPEST:
+            return Unusable("the JSON object nests without end")
     if broken or depth != text.count("}", position):
         return Unusable("the JSON object is broken: its braces or quotes do not match")
     if last is None:
