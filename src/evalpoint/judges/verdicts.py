@@ -105,7 +105,8 @@ def _last_object(text: str) -> dict[str, Any] | Unusable:
         except ValueError:  # no object starts here: the brace is prose, or belongs to something broken
             depth, position = depth + 1, start + 1
         if depth > _DEEPEST:
-            return Unusable("the JSON object nests without end")
+            broken = True
+            break
     if broken or depth != text.count("}", position):
         return Unusable("the JSON object is broken: its braces or quotes do not match")
     if last is None:
