@@ -350,8 +350,8 @@ def _write_rows(result: "EvaluationResult", path: Path) -> None:
 
             write_parquet(result, path)
         elif path.suffix == ".csv":
-            frame = result.result_df
-            for column in frame.select_dtypes(include="object"):
+            frame: Any = result.result_df
+            for column in frame.columns[[str(kind) == "object" for kind in frame.dtypes]]:
                 frame[column] = [dump_json(cell) if isinstance(cell, (dict, list)) else cell for cell in frame[column]]
             frame.to_csv(path, index=False)
         else:

@@ -162,10 +162,11 @@ def test_no_such_endpoint(workspace: MockWorkspace) -> None:
 
 
 def test_an_endpoint_that_may_not_be_seen(workspace: MockWorkspace) -> None:
-    """The permission and the kind of credentials are named."""
+    """Whoever may not see it may yet query it: the function is made, and the failing call names the permission and the principal."""
     workspace.chat("secret", permission="NONE")
-    with pytest.raises((AccessDenied, NotFound), match="secret"):
-        evalpoint.to_predict_fn("endpoints:/secret")
+    function = evalpoint.to_predict_fn("endpoints:/secret")
+    with pytest.raises(AccessDenied, match=r"'secret'.*CAN QUERY.*ann@example\.com"):
+        function(**QUESTION)
 
 
 def test_an_endpoint_whose_deployment_failed(workspace: MockWorkspace) -> None:

@@ -117,6 +117,7 @@ def make_workspace() -> Iterator[Callable[[], FakeWorkspace]]:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return fake
 
+    start.servers = servers  # type: ignore[attr-defined]
     yield start
     for server in servers:
         server.shutdown()

@@ -5,13 +5,16 @@ from evalpoint.calls.binding import bind, bound
 from evalpoint.calls.decisions import GiveUp, Policy, RetryAfter, decide
 from evalpoint.calls.loop import retrying
 from evalpoint.calls.permitting import Permits, permits
-from evalpoint.calls.redaction import redact
+from evalpoint.calls.redaction import redact, secrets_of
+from evalpoint.calls.renewing import renewing
 from evalpoint.calls.replies import HttpReply
 from evalpoint.calls.server import Server
-from evalpoint.calls.translation import translate
+from evalpoint.calls.streams import ByteStream
+from evalpoint.calls.translation import names_address, status_class, translate
 
 __all__ = [
     "Account",
+    "ByteStream",
     "GiveUp",
     "HttpReply",
     "Permits",
@@ -23,8 +26,12 @@ __all__ = [
     "bound",
     "current_account",
     "decide",
+    "names_address",
     "permits",
     "redact",
+    "renewing",
     "retrying",
+    "secrets_of",
+    "status_class",
     "translate",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Generic, TypeVar
 
 from tenacity import RetryCallState, Retrying
@@ -29,6 +30,7 @@ def retrying(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     rng: Callable[[], float] = random.random,
+    held: ExitStack | None = None,
 ) -> T:
     """Makes one call: waits for a permit, attempts, decides, waits, until an answer comes or the failure is final.
 
@@ -40,16 +42,23 @@ def retrying(
         clock: Monotonic seconds.
         sleep: Waits that many seconds.
         rng: Uniform numbers from 0 to below 1.
+        held: Gets the permit of the attempt that succeeded, for a call that goes on after it; without, the permit is given back.
 
     Raises:
         CallError: The last attempt's, with the number of attempts in its message when there were several.
     """
-    return _Call(attempt, key, clock, sleep, rng).run()
+    return _Call(attempt, key, clock, sleep, rng, held).run()
 
 
 class _Call(Generic[T]):
     def __init__(
-        self, attempt: Callable[[float], T], key: str, clock: Callable[[], float], sleep: Callable[[float], None], rng: Callable[[], float]
+        self,
+        attempt: Callable[[float], T],
+        key: str,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        rng: Callable[[], float],
+        held: ExitStack | None,
     ) -> None:
         limits = bound()
         self._attempt = attempt
@@ -57,6 +66,7 @@ class _Call(Generic[T]):
         self._clock = clock
         self._sleep = sleep
         self._rng = rng
+        self._held = held
         self._policy = Policy(max_retries=limits.max_retries)
         self._attempt_timeout = limits.attempt_timeout
         self._began = clock()
@@ -71,10 +81,13 @@ class _Call(Generic[T]):
     def _once(self) -> T:
         asked = self._clock()
         try:
-            with self._permits.hold(self._deadline - asked, self._clock):
+            with ExitStack() as permit:
+                permit.enter_context(self._permits.hold(self._deadline - asked, self._clock))
                 begun = self._clock()
                 self._account.attempt()
                 answer = self._attempt(max(_SHORTEST, min(self._attempt_timeout, self._deadline - begun)))
+                if self._held is not None:
+                    self._held.push(permit.pop_all())
         except BaseException:
             self._account.lose(self._clock() - asked)
             raise

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-__all__ = ["redact"]
+__all__ = ["redact", "secrets_of"]
 
 _HIDDEN = "[hidden]"
 _SCHEMES = re.compile(r"\b(bearer|basic)(\s+|%20|\+)[\w.~+/=-]{4,}", re.IGNORECASE)
@@ -14,6 +14,7 @@ _TOKENS = re.compile(
     r"|\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"  # JSON web tokens
     r"|\bsk-[\w-]{16,}",  # keys of model providers
 )
+_SECRET_VARIABLE = re.compile(r".*(?:TOKEN|SECRET|PASSWORD|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)", re.IGNORECASE)
 _SHORTEST = 6
 """Known values shorter than this hide nothing and would make holes in ordinary words."""
 
@@ -29,3 +30,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     for part in sorted(known, key=len, reverse=True):
         text = text.replace(part, _HIDDEN)
     return _TOKENS.sub(_HIDDEN, _SCHEMES.sub(rf"\1 {_HIDDEN}", text))
+
+
+def secrets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What an environment has in variables that are called like secrets."""
+    return tuple(value for name, value in environ.items() if len(value) >= _SHORTEST and _SECRET_VARIABLE.fullmatch(name))

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Container, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
 
 from evalpoint.calls.accounts import Account, current_account
 from evalpoint.calls.binding import bound
+from evalpoint.calls.exchanges import FOREIGN, Opened, Request, encoded
 from evalpoint.calls.loop import retrying
-from evalpoint.calls.replies import HttpReply, sentence_start
+from evalpoint.calls.replies import HttpReply
+from evalpoint.calls.streams import ByteStream
 from evalpoint.calls.translation import refusal, translate, web_page
 from evalpoint.calls.transport import deadline, new_session
-from evalpoint.errors import ConfigurationError, UnusableReply, UsageError
-from evalpoint.formats import dump_json
+from evalpoint.errors import ConfigurationError, UsageError
 from evalpoint.protocols import Credentials
 
 __all__ = ["MAX_BODY", "Server"]
 
 MAX_BODY = 64 * 2**20
-_MAX_ERROR_BODY = 64 * 2**10
-_CHUNK = 64 * 2**10
-_SUCCESS = range(200, 300)
 
-
-@dataclass(slots=True)
-class _Request:
-    """One request with all its attempts; `corrected` says that fresh credentials have been tried."""
-
-    method: str
-    url: str
-    headers: Mapping[str, Any]
-    body: bytes | None = field(repr=False)
-    what: str
-    accept: Container[int] | None
-    max_body: int
-    corrected: bool = False
+T = TypeVar("T")
 
 
 class Server:
@@ -115,74 +99,131 @@ class Server:
             CallError: No usable answer, after all that may be tried.
             UsageError: The body is no JSON, or the address is on another host.
         """
-        payload, kind = _encoded(body)
-        request = _Request(
-            method=method.upper(),
-            url=self._url(path_or_url),
-            headers={**self._headers, **kind, **(headers or {})},
-            body=payload,
-            what=what or self.name,
-            accept=accept,
-            max_body=max_body,
-        )
-        identity = self._credentials.key if self._credentials else "anonymous"
-        return retrying(
-            lambda seconds: self._attempt(request, seconds),
-            key=f"{request.what} at {self.base_url} as {identity}",
-            clock=self._clock,
-            sleep=self._sleep,
-            rng=self._rng,
-        )
+        request = self._request(method, path_or_url, body, headers, what=what, accept=accept, max_body=max_body)
+        return self._retrying(request, Opened.whole)
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        path_or_url: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        what: str | None = None,
+        max_body: int = MAX_BODY,
+    ) -> Generator[ByteStream]:
+        """Sends a request and hands out the answer's bytes as they arrive, with the care of `request`.
+
+        Until the first bytes of the body are here the call is tried again where that may help; after them nothing is. The permit
+        is kept, and the attempt's deadline holds, until the block ends.
+
+        Args:
+            method: `POST`, …
+            path_or_url: `/path` below the base address, or an address on the same host.
+            body: Bytes as they are; anything else as JSON.
+            headers: For this request, over the server's own.
+            what: Who is asked, for messages and permits; by default the server's name.
+            max_body: Bytes of the answer that are read at most.
+
+        Raises:
+            CallError: No answer, after all that may be tried; and from the bytes themselves, when they break off.
+            UsageError: The body is no JSON, or the address is on another host.
+        """
+        plain = {"Accept-Encoding": "identity", **(headers or {})}  # what is compressed comes in lumps
+        request = self._request(method, path_or_url, body, plain, what=what, accept=None, max_body=max_body)
+        with ExitStack() as held:
+            stream = self._retrying(request, ByteStream, held=held)
+            held.callback(stream.close)
+            try:
+                yield stream
+            except BaseException:
+                (current_account() or Account()).lose(stream.elapsed_ms / 1000)
+                raise
 
     def __repr__(self) -> str:
         return f"Server({self.base_url!r}, name={self.name!r})"
 
-    def _attempt(self, request: _Request, seconds: float) -> HttpReply:
+    def _request(
+        self,
+        method: str,
+        path_or_url: str,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        *,
+        what: str | None,
+        accept: Container[int] | None,
+        max_body: int,
+    ) -> Request:
+        kind = {} if body is None or isinstance(body, bytes) else {"Content-Type": "application/json"}
+        return Request(
+            method=method.upper(),
+            url=self._url(path_or_url),
+            headers={**self._headers, **kind, **(headers or {})},
+            value=body,
+            body=encoded(body),
+            what=what or self.name,
+            accept=accept,
+            max_body=max_body,
+        )
+
+    def _retrying(self, request: Request, read: Callable[[Opened], T], held: ExitStack | None = None) -> T:
+        identity = self._credentials.key if self._credentials else "anonymous"
+        return retrying(
+            lambda seconds: self._attempt(request, seconds, read),
+            key=f"{request.what} at {self.base_url} as {identity}",
+            clock=self._clock,
+            sleep=self._sleep,
+            rng=self._rng,
+            held=held,
+        )
+
+    def _attempt(self, request: Request, seconds: float, read: Callable[[Opened], T]) -> T:
         """One attempt: the request, and once per call the same with fresh credentials when these were refused."""
         used = current_account() or Account()
         begun = self._clock()
         until = begun + seconds
         sent = dict(self._credentials.headers()) if self._credentials else {}
-        reply = self._exchange(request, sent, until - self._clock())
-        if reply.status == 401 and self._credentials is not None and not request.corrected:
+        opened = self._open(request, sent, until)
+        if opened.status == 401 and self._credentials is not None and not request.corrected:
+            opened.whole()  # so that the connection can be used again
             request.corrected = True
             self._credentials.refresh(sent)
             sent = dict(self._credentials.headers())
             used.correct()
             used.attempt()
-            reply = self._exchange(request, sent, until - self._clock())
-        secrets = tuple(sent.values())
-        if reply.status not in (_SUCCESS if request.accept is None else request.accept):
-            raise refusal(reply, place=self.base_url, secrets=secrets)
-        page = web_page(reply, place=self.base_url) if request.accept is None else None
+            opened = self._open(request, sent, until)
+        if not request.accepts(opened.status):
+            raise refusal(opened.whole(), place=self.base_url, secrets=opened.secrets)
+        page = web_page(opened.headers, status=opened.status, what=request.what, place=self.base_url) if request.accept is None else None
         if page is not None:
+            opened.response.close()
             raise page
-        used.lose(self._clock() - begun - reply.latency_ms / 1000)
-        return reply
+        try:
+            answer = read(opened)
+        except BaseException:
+            opened.response.close()
+            raise
+        used.lose(opened.begun - begun)
+        return answer
 
-    def _exchange(self, request: _Request, credentials: Mapping[str, str], seconds: float) -> HttpReply:
-        """One request on the wire and its complete answer, whatever its status."""
-        seconds = max(seconds, 0.001)
-        connect = min(bound().connect_timeout, seconds)
+    def _open(self, request: Request, credentials: Mapping[str, str], until: float) -> Opened:
+        """One request on the wire, and the head of its answer, whatever its status."""
         begun = self._clock()
+        seconds = max(until - begun, 0.001)
+        connect = min(bound().connect_timeout, seconds)
+        body = request.bytes_to_send()
+        secrets = tuple(credentials.values())
         try:
             prepared: Any = requests.PreparedRequest()
-            prepared.prepare(request.method, request.url, headers={**request.headers, **credentials}, data=request.body)
+            prepared.prepare(request.method, request.url, headers={**request.headers, **credentials}, data=body)
             with deadline(seconds):
                 response: requests.Response = self._adapter.send(prepared, stream=True, timeout=(connect, seconds), **self._environment)
-                try:
-                    body = _read(response, request)
-                finally:
-                    response.close()
-        except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
+        except FOREIGN as error:
             # Its own chain holds the request with its headers: the words are kept, the objects are not.
-            raise translate(error, what=request.what, place=self.base_url, seconds=seconds, secrets=credentials.values()) from None
-        return HttpReply(
-            status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=body,
-            latency_ms=(self._clock() - begun) * 1000,
-            what=request.what,
+            raise translate(error, what=request.what, place=self.base_url, seconds=seconds, secrets=secrets) from None
+        return Opened(
+            request=request, response=response, place=self.base_url, secrets=secrets, clock=self._clock, begun=begun, until=begun + seconds
         )
 
     def _url(self, path_or_url: str) -> str:
@@ -193,52 +234,6 @@ class Server:
                 f"{path_or_url!r} is not on {self.base_url}, and the credentials of {self.name} go nowhere else. Use a server of its own."
             )
         return path_or_url
-
-
-def _read(response: requests.Response, request: _Request) -> bytes:
-    """The body, bounded; of a refusal only its beginning, as far as it comes."""
-    refused = response.status_code not in (_SUCCESS if request.accept is None else request.accept)
-    limit = _MAX_ERROR_BODY if refused else request.max_body
-    parts: list[bytes] = []
-    size = 0
-    response.raw.enforce_content_length = True  # older versions of urllib3 take a body that is cut off for a whole one
-    try:
-        for part in response.iter_content(_CHUNK):
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                break
-    except (requests.RequestException, HTTPError, OSError):
-        if not refused:
-            raise
-        # The status says more than the lost rest of its explanation.
-    body = b"".join(parts)
-    if size <= limit:
-        return body
-    if refused:
-        return body[:limit]
-    raise UnusableReply(
-        f"{sentence_start(request.what)} answered with more than {limit:,} bytes; the rest was not read. Ask for less at once.",
-        status=response.status_code,
-    )
-
-
-def _encoded(body: Any) -> tuple[bytes | None, Mapping[str, str]]:
-    """The body's bytes and the header that names their kind."""
-    if body is None or isinstance(body, bytes):
-        return body, {}
-    try:
-        text = dump_json(body)
-        try:
-            data = text.encode("utf-8")
-        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can only hold escaped
-            data = json.dumps(body, allow_nan=False).encode("ascii")
-    except (TypeError, ValueError, RecursionError) as error:
-        why = "it nests too deeply, or contains itself" if isinstance(error, RecursionError) else str(error)
-        raise UsageError(
-            f"The request is no JSON: {why}. Send plain values: dicts, lists, text, finite numbers, booleans and None."
-        ) from None
-    return data, {"Content-Type": "application/json"}
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timezone
@@ -13,7 +14,7 @@ from evalpoint.calls.replies import HttpReply, sentence_start
 from evalpoint.errors import AccessDenied, Broken, CallError, CallTimeout, Rejected, Throttled, Unreachable, UnusableReply
 from evalpoint.formats import error_text
 
-__all__ = ["EXCEPTIONS", "refusal", "seconds_to_wait", "status_class", "translate", "web_page"]
+__all__ = ["EXCEPTIONS", "names_address", "refusal", "seconds_to_wait", "status_class", "translate", "web_page"]
 
 EXCEPTIONS: Mapping[str, type[CallError]] = {
     "requests.RequestException": Broken,
@@ -99,6 +100,16 @@ _ADVICE: Mapping[int, str] = {
     413: "The request is too large; send less at once.",
     504: "The call took longer than the server allows, so it is not sent again.",
 }
+_ADDRESS = re.compile(r"\bip (acl|access list|address)|\bsource ip\b", re.IGNORECASE)
+_ADDRESS_ADVICE = (
+    "This is about where the call comes from, not about who makes it: the IP access list does not have this machine's address. "
+    "Call from an allowed network (VPN), or ask an administrator to add the address."
+)
+_CERTIFICATE_ADVICE = (
+    "The server's certificate is not trusted here: set REQUESTS_CA_BUNDLE to a file with the certificate of the authority "
+    "that signed it, such as your company's, and check that the address is the right one."
+)
+_PROXY_ADVICE = "The call goes through the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY name: check it, or list the host in NO_PROXY."
 
 
 def translate(error: BaseException, *, what: str, place: str = "", seconds: float = 0.0, secrets: Iterable[str] = ()) -> CallError:
@@ -115,7 +126,22 @@ def translate(error: BaseException, *, what: str, place: str = "", seconds: floa
     kind = next((found for found in map(_lookup, reversed(chain)) if found is not None), Broken)
     why = redact(_reason(chain), secrets).rstrip(".")
     at = f" at {place}" if place else ""
+    advice = _network_advice(chain, why)
+    if kind is Unreachable and advice:
+        return Unreachable(f"{sentence_start(what)}{at} cannot be reached: {why}. {advice}")
     return kind(_SENTENCES[kind].format(who=sentence_start(what), what=what + at, place=at, why=why, seconds=seconds))
+
+
+def _network_advice(chain: list[BaseException], why: str) -> str | None:
+    """What to do about a certificate or a proxy, when the failure is one's."""
+    if any(type(error).__name__ == "ProxyError" for error in chain):
+        return _PROXY_ADVICE
+    return _CERTIFICATE_ADVICE if "certificate" in why.lower() else None
+
+
+def names_address(error: CallError) -> bool:
+    """Whether a 403 is about the address that the call comes from, and no permission would help."""
+    return error.status == 403 and _ADDRESS.search(str(error)) is not None
 
 
 def status_class(status: int) -> type[CallError]:
@@ -144,7 +170,7 @@ def refusal(reply: HttpReply, *, place: str, secrets: Iterable[str] = (), now: C
     code = redact(code, secrets)[:100] if code else None
     named = f" ({code})" if code and code != str(reply.status) else ""
     said = redact(message, secrets).strip()
-    advice = _ADVICE.get(reply.status, "")
+    advice = _ADDRESS_ADVICE if reply.status == 403 and _ADDRESS.search(said) else _ADVICE.get(reply.status, "")
     text = f"{who} answered {reply.status}{named}: {said or 'without a message'}"
     return kind(
         f"{text if text.endswith(('.', '!', '?')) else text + '.'} {advice}".rstrip(),
@@ -154,14 +180,14 @@ def refusal(reply: HttpReply, *, place: str, secrets: Iterable[str] = (), now: C
     )
 
 
-def web_page(reply: HttpReply, *, place: str) -> AccessDenied | None:
+def web_page(headers: Mapping[str, str], *, status: int, what: str, place: str) -> AccessDenied | None:
     """The error that a web page in place of an answer is, if it is one."""
-    if not reply.headers.get("content-type", "").lower().startswith("text/html"):
+    if not headers.get("content-type", "").lower().startswith("text/html"):
         return None
     return AccessDenied(
-        f"{sentence_start(reply.what)} at {place} answered {reply.status} with a web page, most often a login page. "
+        f"{sentence_start(what)} at {place} answered {status} with a web page, most often a login page. "
         "Check the address, and that the credentials are of a kind that this server takes.",
-        status=reply.status,
+        status=status,
     )
 
 

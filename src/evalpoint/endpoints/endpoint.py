@@ -1,82 +1,96 @@
-"""One serving endpoint of a workspace: described once, asked many times, from any thread."""
+"""One serving endpoint of a workspace, or one model service: asked many times, from any thread."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
-from evalpoint.calls import HttpReply, current_account
-from evalpoint.endpoints.description import Description, Kind, must_answer, read_description
+from evalpoint.calls import Server, current_account, names_address
+from evalpoint.endpoints.answers import Answer, answer_from, ask_once
+from evalpoint.endpoints.description import LARGE, MEGABYTE, Description, Kind, guessed_kind
 from evalpoint.endpoints.payloads import payload_of
-from evalpoint.errors import AccessDenied, CallError, ConfigurationError, NotFound, Rejected, UnusableReply
-from evalpoint.formats.answers import error_text, finish_reason, text_of, tool_calls, usage_of
-from evalpoint.workspace import Workspace, workspace
+from evalpoint.endpoints.waking import FirstCall
+from evalpoint.errors import AccessDenied, CallError, Rejected, UsageError
+from evalpoint.formats import dump_json
+from evalpoint.workspace import Workspace
 
-__all__ = ["Answer", "Endpoint", "chat_endpoints", "connect"]
+__all__ = ["Answer", "Endpoint", "Target", "chat_payload"]
 
 OPTIONS = "databricks_options"
 REQUEST_ID = "client_request_id"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}")
-_COMPLAINT = re.compile(r"unknown field|unrecognized|unexpected keyword|extra (fields|inputs) .*not permitted|additional propert", re.I)
-_SCHEMES = ("endpoints:/", "databricks:/")
+USAGE_CONTEXT = "usage_context"
+_ADDITIONS = (OPTIONS, REQUEST_ID, USAGE_CONTEXT)
+_COMPLAINT = re.compile(
+    r"unknown field|unrecognized|unexpected keyword|extra (fields|inputs) (are )?not permitted|additional propert", re.I
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What an endpoint answered: its JSON without `databricks_output`, and what was beside it."""
+class Target:
+    """Where the requests of an endpoint go, and what they may carry."""
 
-    body: Any
-    latency_ms: float
-    trace: Any = None
-    """The endpoint's own trace as it came: any dialect, None, `{}` or rubbish."""
-    trace_asked: bool = False
-    databricks_request_id: str | None = None
+    name: str
+    server: Server
+    path: str
+    title: str
+    """`Endpoint 'chat'`, as sentences begin."""
+    permission: str = "CAN QUERY"
+    takes_options: bool = True
+    max_request: int = LARGE
+    fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What every request says, such as the model's name."""
     served_model: str | None = None
+    """The entity that answers, where only one can."""
+    missing: Callable[[], str] = str
+    """Finds a sentence that helps when the target turns out not to exist; `str` finds none."""
 
     @property
-    def text(self) -> str:
-        return text_of(self.body)
-
-    @property
-    def usage(self) -> dict[str, int] | None:
-        return usage_of(self.body)
-
-    @property
-    def tool_calls(self) -> list[dict[str, Any]]:
-        return tool_calls(self.body)
-
-    @property
-    def finish_reason(self) -> str | None:
-        return finish_reason(self.body)
-
-    @property
-    def model(self) -> str | None:
-        model: Any = self.body.get("model") if isinstance(self.body, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-        return model if isinstance(model, str) else None
+    def inside(self) -> str:
+        """The title inside a sentence."""
+        return self.title[:1].lower() + self.title[1:]
 
 
 class Endpoint:
-    """Asks one endpoint. What it refuses of our additions is remembered and not sent again."""
+    """Asks one endpoint. What it refuses of our additions is remembered and not sent again.
 
-    def __init__(self, description: Description, where: Workspace) -> None:
+    Args:
+        target: Where requests go.
+        where: The workspace.
+        kind: What it serves; None when nobody knows: then every request is judged by its keys.
+        description: As the workspace gave it; None where it was not asked, or may not be.
+        first_call: Wakes an endpoint up that scales to zero.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        where: Workspace,
+        *,
+        kind: Kind | None = None,
+        description: Description | None = None,
+        first_call: FirstCall | None = None,
+    ) -> None:
         self.description = description
+        self._target = target
         self._where = where
-        self._path = f"/serving-endpoints/{quote(description.name, safe='')}/invocations"
-        self._title = f"Endpoint {description.name!r}"
+        self._kind = kind
+        self._first_call = first_call
         self._refused: frozenset[str] = frozenset()
         """Of our additions, those that this endpoint answers with a 400. Replaced, never changed: threads read it."""
+        self._lock = threading.Lock()
+        self._hints: dict[str, str] = {}
 
     @property
     def name(self) -> str:
-        return self.description.name
+        return self._target.name
 
     @property
     def kind(self) -> Kind:
-        return self.description.kind
+        """What it serves; where nobody knows, a chat model."""
+        return self._kind or Kind.CHAT
 
     @property
     def uri(self) -> str:
@@ -86,31 +100,69 @@ class Endpoint:
     def host(self) -> str:
         return self._where.host
 
+    def __repr__(self) -> str:
+        return f"<{self._target.title} ({self.kind.value}) in {self.host}>"
+
     def chat_payload(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """The messages as this endpoint takes them."""
-        if self.kind is Kind.RESPONSES:
-            return {"input": messages}
-        if self.kind.takes_messages:
-            return {"messages": messages}
-        return payload_of({"question": "\n\n".join(m["content"] for m in messages)}, self.kind, endpoint=self.name)
+        return chat_payload(messages, self.kind, endpoint=self.name)
 
-    def invoke(self, payload: Mapping[str, Any], *, trace: bool = False, request_id: str | None = None) -> Answer:
+    def check(self, payload: Mapping[str, Any]) -> None:
+        """Refuses a payload that the endpoint cannot take.
+
+        Raises:
+            UsageError: It is too large.
+        """
+        limit = self._target.max_request
+        try:
+            text = dump_json(dict(payload))
+        except (TypeError, ValueError, RecursionError):
+            return  # no JSON at all: that is told when it is sent
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        if size > limit:
+            raise UsageError(
+                f"The request to {self._target.inside} has {size:,} bytes ({size / MEGABYTE:.1f} MB), and it takes at most {limit:,} "
+                f"({limit // MEGABYTE} MB). Send less at once: shorter texts, smaller images, or fewer records."
+            )
+
+    def invoke(
+        self,
+        payload: Mapping[str, Any],
+        *,
+        trace: bool = False,
+        request_id: str | None = None,
+        stream: bool = False,
+        usage_context: Mapping[str, str] | None = None,
+    ) -> Answer:
         """One question, one answer.
 
         Args:
             payload: The request's JSON.
             trace: Ask for the endpoint's own trace, where its kind takes the option.
-            request_id: The caller's name for the request, sent as `client_request_id`.
+            request_id: The caller's name for the request, sent as `client_request_id` where that is accepted.
+            stream: Let the answer come as a stream; it is assembled into the same answer.
+            usage_context: Labels for the usage tables, sent where they are accepted.
 
         Raises:
             CallError: No usable answer came, after all that may be tried.
-            UsageError: The payload is no JSON.
+            UsageError: The payload is no JSON, or too large.
         """
+        additions: dict[str, Any] = {OPTIONS: {"return_trace": True} if trace and self._target.takes_options else None}
+        additions |= {REQUEST_ID: request_id, USAGE_CONTEXT: dict(usage_context) if usage_context else None}
+        if self._first_call is not None:
+            return self._first_call.ask(lambda: self._ask(payload, additions, stream))
+        return self._ask(payload, additions, stream)
+
+    def _ask(self, payload: Mapping[str, Any], additions: Mapping[str, Any], stream: bool) -> Answer:
+        target = self._target
+        self.check(payload)
         while True:
             refused = self._refused
-            body = self._dressed(payload, refused, trace=trace, request_id=request_id)
+            body = self._dressed(payload, {key: value for key, value in additions.items() if value is not None and key not in refused})
             try:
-                reply = self._where.server.request("POST", self._path, body=body, what=self._title)
+                answered = ask_once(
+                    target.server, target.path, body, what=target.title, kind=self._kind or guessed_kind(payload), stream=stream
+                )
             except Rejected as error:
                 unwanted = _unwanted(error, body, payload)
                 if not unwanted or unwanted <= refused:
@@ -119,136 +171,66 @@ class Endpoint:
                 used = current_account()
                 if used is not None:
                     used.correct()
+            except AccessDenied as error:
+                raise self._explained(error) from error
             else:
-                return self._answer(reply, trace_asked=OPTIONS in body and trace)
+                return answer_from(
+                    answered, trace_asked=OPTIONS in body and additions[OPTIONS] is not None, served_model=target.served_model
+                )
 
-    def _dressed(self, payload: Mapping[str, Any], refused: frozenset[str], *, trace: bool, request_id: str | None) -> dict[str, Any]:
+    def _dressed(self, payload: Mapping[str, Any], additions: Mapping[str, Any]) -> dict[str, Any]:
         """The payload with our additions; what the caller has set stays."""
-        body = dict(payload)
-        if trace and self.description.takes_options and OPTIONS not in refused:
-            given = body.get(OPTIONS)
-            body[OPTIONS] = {"return_trace": True, **(given if isinstance(given, dict) else {})}  # pyright: ignore[reportUnknownArgumentType] - JSON
-        if request_id is not None and REQUEST_ID not in refused:
-            body.setdefault(REQUEST_ID, request_id)
+        body = {**payload, **self._target.fixed}
+        for key, value in additions.items():
+            given = body.get(key)
+            if isinstance(value, dict) and isinstance(given, dict):
+                body[key] = {**value, **given}
+            elif given is None or key == OPTIONS:
+                body[key] = value
         return body
 
-    def _answer(self, reply: HttpReply, *, trace_asked: bool) -> Answer:
-        body: Any = reply.json()
-        output: Any = {}
-        if isinstance(body, dict) and "databricks_output" in body:
-            aside: Any = body.pop("databricks_output")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            output = aside if isinstance(aside, dict) else {}  # pyright: ignore[reportUnknownVariableType] - JSON
-            if output.get("error"):
-                code, message = error_text(output["error"])
-                raise UnusableReply(f"{self._title} answered with an error inside a 200: {message}", status=reply.status, error_code=code)
-        request_id = output.get("databricks_request_id") or reply.headers.get("x-request-id")
-        return Answer(
-            body=body,
-            latency_ms=reply.latency_ms,
-            trace=output.get("trace"),
-            trace_asked=trace_asked,
-            databricks_request_id=str(request_id) if request_id else None,
-            served_model=reply.headers.get("served-model-name") or reply.headers.get("x-databricks-served-model-name"),
-        )
+    def _explained(self, error: CallError) -> CallError:
+        """The same error with what helps: who is calling, and with what permission; or which names there are."""
+        if isinstance(error, AccessDenied) and error.status == 403 and not names_address(error):
+            who = self._hint("who", lambda: self._where.principal() or f"unknown (auth type {self._where.auth_type!r})")
+            return AccessDenied(
+                f"{error} To call {self._target.inside} in workspace {self.host} takes the permission {self._target.permission}; "
+                f"the caller is {who}. Ask the owner of it for the permission, or use other credentials.",
+                status=403,
+                error_code=error.error_code,
+            )
+        if isinstance(error, Rejected) and error.status == 404:
+            hint = self._hint("missing", self._target.missing)
+            gone = "is gone, or you may no longer see it" if self.description else "does not exist, or you may not call it"
+            return Rejected(
+                f"{self._target.title} in workspace {self.host} {gone}: {error} {hint}".rstrip(), status=404, error_code=error.error_code
+            )
+        return error
 
-    def _explained(self, error: Rejected) -> CallError:
-        if error.status != 404:
-            return error
-        return Rejected(
-            f"{self._title} in workspace {self.host} is gone, or you may no longer see it: {error}", status=404, error_code=error.error_code
-        )
+    def _hint(self, name: str, find: Callable[[], str]) -> str:
+        """Found out once, however many rows fail."""
+        with self._lock:
+            if name not in self._hints:
+                self._hints[name] = find()
+            return self._hints[name]
+
+
+def chat_payload(messages: list[dict[str, str]], kind: Kind, *, endpoint: str) -> dict[str, Any]:
+    """The messages as an endpoint of this kind takes them."""
+    if kind is Kind.RESPONSES:
+        return {"input": messages}
+    if kind.takes_messages or kind is Kind.JSON:
+        return {"messages": messages}
+    return payload_of({"question": "\n\n".join(m["content"] for m in messages)}, kind, endpoint=endpoint)
 
 
 def _unwanted(error: Rejected, body: Mapping[str, Any], payload: Mapping[str, Any]) -> frozenset[str]:
     """Which of our additions a 400 complains about: those it names, or all of them when it names none of the fields we sent."""
     if error.status not in (400, 422):
         return frozenset()
-    added = frozenset(key for key in (OPTIONS, REQUEST_ID) if key in body and body.get(key) != payload.get(key))
+    added = frozenset(key for key in _ADDITIONS if key in body and body.get(key) != payload.get(key))
     text = str(error)
     named = frozenset(key for key in added if key in text)
     if named:
         return named
-    complains = re.search(
-        r"unknown field|unrecognized|unexpected keyword|extra (fields|inputs) not permitted|additional propert", text, re.I
-    )
-    return added if complains and not any(key in text for key in payload) else frozenset()
-
-
-def connect(uri: str, *, workspace: Any = None) -> Endpoint:
-    """The endpoint of this URI, described and able to answer.
-
-    Args:
-        uri: `endpoints:/name`; for judges also `databricks:/name`.
-        workspace: A profile name, a databricks-sdk `Config` or `WorkspaceClient`; None for the SDK's own resolution.
-
-    Raises:
-        ConfigurationError: The URI is none, no workspace is configured, or the endpoint cannot answer.
-        NotFound: There is no such endpoint.
-        AccessDenied: The endpoint may not be seen with these credentials.
-    """
-    name = _name_of(uri)
-    where = _workspace(workspace)
-    try:
-        body = where.get(f"/api/2.0/serving-endpoints/{quote(name, safe='')}")
-    except Rejected as error:
-        if error.status == 404:
-            raise NotFound(_not_there(name, where)) from error
-        raise
-    except AccessDenied as error:
-        if error.status != 403:
-            raise
-        raise AccessDenied(
-            f"You may not see endpoint {name!r} in workspace {where.host} ({error}). Ask its owner for the permission CAN QUERY; "
-            f"the credentials in use are of type {where.auth_type!r}.",
-            status=403,
-            error_code=error.error_code,
-        ) from error
-    description = read_description(name, body)
-    must_answer(description, where.host)
-    return Endpoint(description, where)
-
-
-def chat_endpoints(workspace: Any = None) -> list[str]:
-    """The names of the workspace's chat endpoints; empty when there is no workspace to ask."""
-    try:
-        return [name for name, task in _listed(_workspace(workspace)) if task == Kind.CHAT.value]
-    except (ConfigurationError, CallError):
-        return []  # the question is only ever asked to make another error more helpful
-
-
-def _workspace(where: Any) -> Workspace:
-    return workspace(where)
-
-
-def _name_of(uri: object) -> str:
-    if not isinstance(uri, str):
-        raise ConfigurationError(f'An endpoint is named by a text such as "endpoints:/chat", not by {type(uri).__name__}.')
-    scheme = next((scheme for scheme in _SCHEMES if uri.startswith(scheme)), None)
-    if scheme is None:
-        hint = f' Did you mean "endpoints:/{uri}"?' if _NAME.fullmatch(uri) else ""
-        raise ConfigurationError(f'{uri!r} is no endpoint URI that evalpoint knows; it should read "endpoints:/NAME".{hint}')
-    name = uri.removeprefix(scheme).lstrip("/")
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(f'{uri!r} names no endpoint: a name has letters, digits, "_", "-" and ".", such as "endpoints:/chat".')
-    return name
-
-
-def _not_there(name: str, where: Workspace) -> str:
-    sentence = f"Endpoint {name!r} does not exist in workspace {where.host}, or you may not see it."
-    try:
-        names = [listed for listed, _ in _listed(where)]
-    except CallError:
-        return sentence  # the list would only have made the message more helpful
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f"{sentence} Did you mean {' or '.join(map(repr, near))}?"
-    return f"{sentence} The workspace has {', '.join(map(repr, names[:10]))}." if names else f"{sentence} The workspace has no endpoints."
-
-
-def _listed(where: Workspace) -> list[tuple[str, str | None]]:
-    body: Any = where.get("/api/2.0/serving-endpoints")
-    listed: Any = body.get("endpoints") if isinstance(body, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-    if not isinstance(listed, list):
-        return []
-    entries: list[Any] = listed  # pyright: ignore[reportUnknownVariableType] - JSON
-    return [(str(e["name"]), e.get("task")) for e in entries if isinstance(e, dict) and "name" in e]  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType] - JSON
+    return added if _COMPLAINT.search(text) and not any(key in text for key in payload) else frozenset()

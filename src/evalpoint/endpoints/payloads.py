@@ -17,7 +17,8 @@ REQUEST_KEYS = ("messages", "input", "prompt", "dataframe_split", "dataframe_rec
 
 _PARAMETERS = frozenset({
     "max_tokens", "max_output_tokens", "temperature", "top_p", "top_k", "stop", "n", "seed", "tools", "tool_choice", "response_format",
-    "reasoning_effort", "custom_inputs", "context", "params", "databricks_options", "client_request_id", "usage_context",
+    "reasoning_effort", "custom_inputs", "context", "params", "databricks_options", "client_request_id", "usage_context", "background",
+    "stream", "stream_options",
 })  # fmt: skip
 """What a request may carry beside the question."""
 
@@ -39,6 +40,8 @@ def payload_of(inputs: Mapping[str, Any], kind: Kind, *, endpoint: str, request:
         if not isinstance(made, Mapping):
             raise UsageError(f"request= returned {type(made).__name__}; it should return the payload as a dict")
         return {str(key): value for key, value in made.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+    if kind is Kind.JSON:
+        return dict(inputs)
     if any(key in inputs for key in REQUEST_KEYS):
         payload = dict(inputs)
         if kind is Kind.RESPONSES and isinstance(payload.get("input"), str):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
-from evalpoint.endpoints.endpoint import Answer, Endpoint, connect
+from evalpoint.calls import renewing
+from evalpoint.endpoints.answers import Answer
+from evalpoint.endpoints.description import Kind
+from evalpoint.endpoints.fresh import Filling, Fresh, SharedIds
+from evalpoint.endpoints.opening import Door, connect
 from evalpoint.endpoints.payloads import Request, payload_of
-from evalpoint.entities.trace import TOKEN_USAGE, SpanType
+from evalpoint.endpoints.web import Auth
+from evalpoint.entities.trace import FIRST_TOKEN_MS, TOKEN_USAGE, TOKENS_PER_SECOND, SpanType
 from evalpoint.errors import CallError, ConfigurationError, FormatError, UsageError
 from evalpoint.formats.traces import read_trace
 from evalpoint.tracing import NOTE, Gathered, adopt, emit, new_gathered, request_id, root_span
@@ -16,28 +23,44 @@ from evalpoint.tracing import NOTE, Gathered, adopt, emit, new_gathered, request
 __all__ = ["EndpointFunction", "to_predict_fn"]
 
 MODEL = "mlflow.llm.model"
+_UNSTREAMED = (Kind.EMBEDDINGS, Kind.FEATURES)
+_log = logging.getLogger("evalpoint")
 
 
 class EndpointFunction:
     """An endpoint as a function of keyword arguments; `check` says beforehand whether a payload can be made of them."""
 
-    def __init__(self, endpoint: Endpoint, request: Request | None) -> None:
+    def __init__(self, endpoint: Door, request: Request | None = None, *, stream: bool = False, fresh: Fresh | None = None) -> None:
         self.endpoint = endpoint
         self.uri = endpoint.uri
         self.__name__ = endpoint.name
         self.__qualname__ = endpoint.name
         self.__doc__ = f"Asks {endpoint.uri} in workspace {endpoint.host}; the inputs become the request's payload."
         self._request = request
+        self._stream = stream
+        self._fresh = fresh
+        self._shared = SharedIds(fresh.paths if fresh else ())
 
     def __call__(self, **inputs: Any) -> Any:
         payload = self._payload(inputs)
+        row = request_id()
+        if self._request is not None and row is not None:
+            self._warn_of_shared_ids(payload)
+        filling = Filling(self._fresh, payload) if self._fresh else None
         started = time.time_ns()
         try:
-            answer = self.endpoint.invoke(payload, trace=True, request_id=request_id())
+            with renewing(filling) if filling else nullcontext():
+                answer = self.endpoint.invoke(
+                    filling.payload if filling else payload,
+                    trace=True,
+                    request_id=row,
+                    stream=self._stream or payload.get("stream") is True,
+                    usage_context=_mark(row),
+                )
         except CallError as error:
-            emit(self._failed(payload, error, started))
+            emit(self._failed(filling.payload if filling else payload, error, started))
             raise
-        emit(self._traced(payload, answer, started))
+        emit(self._traced(filling.payload if filling else payload, answer, started))
         return answer.body
 
     def __repr__(self) -> str:
@@ -48,10 +71,17 @@ class EndpointFunction:
         if self._request is not None:
             return None  # the caller's own function is asked once per row, when the row is predicted
         try:
-            self._payload(inputs)
+            payload = self._payload(inputs)
+            self.endpoint.check(self._fresh.check(payload) if self._fresh else payload)
         except UsageError as error:
             return str(error)
+        self._warn_of_shared_ids(payload)
         return None
+
+    def _warn_of_shared_ids(self, payload: Mapping[str, Any]) -> None:
+        warning = self._shared.see(payload)
+        if warning is not None:
+            _log.warning("%s", warning)
 
     def _payload(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return payload_of(inputs, self.endpoint.kind, endpoint=self.endpoint.name, request=self._request)
@@ -86,6 +116,8 @@ class EndpointFunction:
             "evalpoint.endpoint": self.uri,
             "evalpoint.served_model": answer.served_model,
             "evalpoint.databricks_request_id": answer.databricks_request_id,
+            "evalpoint.warm_up_ms": None if answer.warm_up_ms is None else f"{answer.warm_up_ms:.0f}",
+            **{key: f"{figure:.3f}" for key, figure in _timing(answer).items()},
         }
         return {key: value[:250] for key, value in known.items() if value}
 
@@ -93,11 +125,29 @@ class EndpointFunction:
 def _why_none(answer: Answer) -> str | None:
     if answer.trace:
         return None
+    if answer.trace_note:
+        return answer.trace_note
     if not answer.trace_asked:
         return "The endpoint takes no databricks_options, so it was not asked for its trace."
     if answer.trace is None:
         return "The endpoint returned no trace; is tracing enabled in the served model?"
     return "The endpoint returned an empty trace; is tracing enabled in the served model?"
+
+
+def _mark(row: str | None) -> dict[str, str] | None:
+    """Whose call it is, for the usage tables: the run's id, out of the row's name."""
+    parts = (row or "").split(":")
+    return {"evalpoint_run": parts[1]} if len(parts) > 1 and parts[1] else None
+
+
+def _timing(answer: Answer) -> dict[str, float]:
+    """Of a streamed answer: milliseconds to the first token, and tokens a second after it, where their number is known."""
+    first = answer.first_token_ms
+    if first is None:
+        return {}
+    tokens = (answer.usage or {}).get("output_tokens", 0)
+    seconds = (answer.latency_ms - first) / 1000
+    return {FIRST_TOKEN_MS: first, **({TOKENS_PER_SECOND: tokens / seconds} if tokens and seconds > 0 else {})}
 
 
 def _note_answer(gathered: Gathered, answer: Answer) -> None:
@@ -106,6 +156,7 @@ def _note_answer(gathered: Gathered, answer: Answer) -> None:
         return
     root = gathered.finished[gathered.root_id]["attributes"]
     root["evalpoint.text"] = answer.text
+    root.update(_timing(answer))
     calls = answer.tool_calls
     if calls:
         root["evalpoint.tool_calls"] = calls
@@ -117,8 +168,20 @@ def _note_answer(gathered: Gathered, answer: Answer) -> None:
         root.setdefault(MODEL, answer.model)
 
 
-def to_predict_fn(endpoint_uri: str, *, workspace: Any = None, request: Request | None = None) -> Callable[..., Any]:
-    """A serving endpoint as a predict function.
+def to_predict_fn(
+    endpoint_uri: str,
+    *,
+    workspace: Any = None,
+    request: Request | None = None,
+    kind: Any = None,
+    served_model: str | None = None,
+    stream: bool = False,
+    fresh: Mapping[str, str | Callable[[], Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+    auth: Auth | None = None,
+    wait: float = 600.0,
+) -> Callable[..., Any]:
+    """An endpoint, an app, or any server as a predict function.
 
     The function takes a row's inputs as keyword arguments and returns the endpoint's JSON without `databricks_output`. Inputs
     that are a request already (`messages`, `input`, `dataframe_records`, ...) are sent as they are; otherwise they are wrapped as the
@@ -126,16 +189,29 @@ def to_predict_fn(endpoint_uri: str, *, workspace: Any = None, request: Request 
     called from many threads, inside `evaluate` and outside.
 
     Args:
-        endpoint_uri: `endpoints:/name`.
+        endpoint_uri: `endpoints:/name`, `apps:/name`, a model service such as `system.ai.model`, or `http(s)://…`.
         workspace: Which workspace: a profile name, a databricks-sdk `Config` or `WorkspaceClient`; by default what the
             environment or the `DEFAULT` profile says.
         request: Makes the payload of the inputs (a dict), for everything that the wrapping does not know.
+        kind: What it serves, for an endpoint that you may call and not describe: a task such as `agent/v1/responses`, or `chat`, `custom`.
+        served_model: One served entity of an endpoint, whatever the traffic split.
+        stream: Let the answers come as streams. They are assembled into the same shape; time to first token and tokens per second
+            are kept with every row.
+        fresh: For agents that keep memory: places of the payload that get a new value with every row, repeat and retry, such as
+            `{"custom_inputs.thread_id": "uuid"}`; a function without parameters may stand in the place of `"uuid"`.
+        headers: Sent with every request to an `http(s)` server.
+        auth: Who calls an `http(s)` server: a bearer token, a (user, password) tuple, or a function that returns headers.
+        wait: Seconds to wait for an endpoint that is not ready, being updated or asleep.
 
     Raises:
-        ConfigurationError: The URI is no endpoint's, no workspace is configured, or the endpoint cannot answer now.
+        ConfigurationError: The URI is no endpoint's, no workspace is configured, the endpoint cannot answer, or an argument does not fit.
         NotFound: There is no such endpoint; the message names the nearest.
         AccessDenied: The credentials may not see it.
     """
     if request is not None and not callable(request):
         raise ConfigurationError(f"request= should be a function from inputs to payload, not {type(request).__name__}.")
-    return EndpointFunction(connect(endpoint_uri, workspace=workspace), request)
+    filled = None if fresh is None else Fresh(fresh)
+    door = connect(endpoint_uri, workspace=workspace, kind=kind, served_model=served_model, headers=headers, auth=auth, wait=wait)
+    if stream and door.kind in _UNSTREAMED:
+        raise ConfigurationError(f"{door.uri} serves {door.kind.value}, which does not come as a stream; leave stream= out.")
+    return EndpointFunction(door, request, stream=bool(stream), fresh=filled)

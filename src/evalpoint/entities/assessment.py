@@ -52,8 +52,7 @@ class AssessmentSource:
 
     def __post_init__(self) -> None:
         known = ("HUMAN", "LLM_JUDGE", "CODE", "SOURCE_TYPE_UNSPECIFIED")
-        if not isinstance(self.source_id, str):
-            raise ValueError(f"source_id {self.source_id!r} should be a text, such as a model's URI or a person's address")
+        _must_be(str, self.source_id, "source_id", "a text, such as a model's URI or a person's address")
         given = "LLM_JUDGE" if self.source_type == "AI_JUDGE" else self.source_type
         if given not in known:
             raise ValueError(f"source_type {self.source_type!r} is none of {', '.join(known)}")
@@ -162,13 +161,11 @@ class Feedback(Assessment):
     ) -> None:
         if value is None and error is None:
             raise ValueError(f"feedback {name!r} has neither a value nor an error; give one")
-        if source is not None and not isinstance(source, AssessmentSource):
-            raise ValueError(
-                f'feedback {name!r} has the source {source!r}; it should be AssessmentSource("HUMAN", "ann@example.com") or its like'
-            )
-        for field_name, text in (("name", name), ("rationale", rationale), ("span_id", span_id), ("overrides", overrides)):
-            if text is not None and not isinstance(text, str):
-                raise ValueError(f"{field_name} of feedback {name!r} should be a text; it is {text!r:.100}")
+        if source is not None:
+            _must_be(AssessmentSource, source, f"source of feedback {name!r}", 'such as AssessmentSource("HUMAN", "ann@example.com")')
+        for what, text in (("name", name), ("rationale", rationale), ("span_id", span_id), ("overrides", overrides)):
+            if text is not None:
+                _must_be(str, text, f"{what} of feedback {name!r}", "a text")
         value = plain(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"feedback {name!r} has the value {value}; a score is a finite number, a bool, a string or plain JSON")
@@ -216,6 +213,11 @@ class Expectation(Assessment):
         assign(self, "create_time_ms", create_time_ms)
         assign(self, "last_update_time_ms", last_update_time_ms)
         assign(self, "assessment_id", assessment_id)
+
+
+def _must_be(kind: type, value: object, what: str, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{what} should be {wanted}; it is {value!r:.100}")
 
 
 def _as_error(error: BaseException | AssessmentError | str | None) -> AssessmentError | None:

@@ -112,9 +112,11 @@ class Correctness(JudgeScorer):
                 if near and key not in _REFERENCES:
                     return f"expectations have {key!r}; did you mean {near[0]!r}?"
             return None
-        facts = row.expectations.get("expected_facts")
-        if facts is not None and not (isinstance(facts, list) and all(isinstance(fact, str) and fact.strip() for fact in facts)):  # pyright: ignore[reportUnknownVariableType] - JSON
-            return f"expected_facts should be a list of texts, one fact each, none of them empty; it is {str(facts)[:80]!r}"
+        facts: Any = row.expectations.get("expected_facts")
+        wanted = isinstance(facts, list) and all(isinstance(fact, str) and fact.strip() for fact in facts)  # pyright: ignore[reportUnknownVariableType] - JSON
+        if facts is not None and not wanted:
+            shown = str(row.expectations["expected_facts"])[:80]
+            return f"expected_facts should be a list of texts, one fact each, none of them empty; it is {shown!r}"
         response = row.expectations.get("expected_response")
         if response is not None and not isinstance(response, str):
             return f"expected_response should be a text; it is {type(response).__name__}"

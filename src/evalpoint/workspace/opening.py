@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from evalpoint.calls import Server
 from evalpoint.errors import CallError, ConfigurationError
 from evalpoint.protocols import Credentials
 from evalpoint.workspace.credentials import SdkCredentials
+from evalpoint.workspace.data_plane import DataPlaneCredentials
 from evalpoint.workspace.probing import is_workspace, reachable
 from evalpoint.workspace.profiles import configured
 from evalpoint.workspace.sdk import config_of, first_login, fresh_login, new_config, with_scopes
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.core import Config
 
-__all__ = ["Workspace", "workspace"]
+__all__ = ["Workspace", "own_workspace", "workspace"]
 
 
 class Workspace:
@@ -34,6 +36,8 @@ class Workspace:
         if workspace_id:
             headers["X-Databricks-Workspace-Id"] = str(workspace_id)
         self.server = Server(self.host, credentials=credentials, headers=headers, name="the workspace")
+        self._data_planes: dict[str, DataPlaneCredentials] = {}
+        self._lock = threading.Lock()
 
     @property
     def host(self) -> str:
@@ -52,6 +56,37 @@ class Workspace:
             CallError: No usable answer.
         """
         return self.server.request("GET", path, what=what).json()
+
+    def server_at(self, address: str, *, name: str, headers: Mapping[str, str] | None = None) -> Server:
+        """Another host that belongs to this workspace, such as an app, asked with the workspace's credentials.
+
+        Raises:
+            ConfigurationError: The address is none, or would carry the token in the clear where the workspace itself does not.
+        """
+        self._must_be_safe(address)
+        return Server(address, credentials=self.credentials, headers=headers, name=name)
+
+    def data_plane(self, address: str, details: str, *, name: str) -> Server:
+        """The data plane of a route-optimised endpoint; tokens are exchanged once for each set of authorisation details.
+
+        Args:
+            address: Scheme and host of the endpoint's own URL.
+            details: The `authorization_details` of its description.
+            name: What messages call it.
+
+        Raises:
+            ConfigurationError: As for `server_at`.
+        """
+        self._must_be_safe(address)
+        with self._lock:
+            credentials = self._data_planes.get(details)
+            if credentials is None:
+                credentials = self._data_planes[details] = DataPlaneCredentials(self.host, details, self.credentials)
+        return Server(address, credentials=credentials, name=name)
+
+    def _must_be_safe(self, address: str) -> None:
+        if self.host.lower().startswith("https:") and not address.lower().startswith("https:"):
+            raise ConfigurationError(f"{address!r} is not https, so no token of workspace {self.host} is sent there.")
 
     def principal(self) -> str | None:
         """Who is calling, for messages; None when the workspace does not say."""
@@ -91,6 +126,33 @@ def workspace(where: str | Config | WorkspaceClient | None = None, *, scopes: Se
             f"workspace= takes a profile's name, a databricks.sdk Config or a WorkspaceClient, not {type(where).__name__}."
         )
     return _once((config, _scopes(scopes)), lambda: _by_config(config, scopes))
+
+
+def own_workspace(url: str, where: str | Config | WorkspaceClient | None = None) -> Workspace | None:
+    """The workspace whose own host the URL is on; None when it is on another host, where no token of the workspace may go.
+
+    Args:
+        url: An address.
+        where: As `workspace` takes it; with None the environment's host is compared before anything is opened.
+
+    Raises:
+        ConfigurationError: The workspace that was named cannot be opened.
+    """
+    if where is None:
+        host = configured(None, os.environ).host
+        return workspace() if host is not None and _origin(host) == _origin(url) else None
+    opened = workspace(where)
+    return opened if _origin(opened.host) == _origin(url) else None
+
+
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port; None of what is no address, which is told when it is opened."""
+    try:
+        parts = urlsplit(url)
+        scheme, port = parts.scheme.lower(), parts.port
+    except ValueError:
+        return None
+    return scheme, (parts.hostname or "").lower(), port or {"https": 443, "http": 80}.get(scheme)
 
 
 def _by_name(profile: str | None, scopes: Sequence[str] | None) -> Workspace:

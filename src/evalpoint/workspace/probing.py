@@ -24,9 +24,9 @@ def reachable(host: str) -> bool:
     try:
         reply = _get(Server(host, name="the workspace"), "/.well-known/databricks-config")
     except CallError as error:
-        raise ConfigurationError(
-            f"Workspace {host} does not answer: {error} Is DATABRICKS_HOST, or the profile's host, the workspace's address?"
-        ) from None
+        known = any(variable in str(error) for variable in ("REQUESTS_CA_BUNDLE", "HTTPS_PROXY"))
+        question = "" if known else " Is DATABRICKS_HOST, or the profile's host, the workspace's address?"
+        raise ConfigurationError(f"Workspace {host} does not answer: {error}{question}") from None
     return reply is not None and reply.status == 200 and _is_json(reply)
 
 

@@ -75,6 +75,8 @@ def with_scopes(config: Config, scopes: Sequence[str]) -> Config:
     changed: Any = config
     changed = changed.deep_copy()
     changed.scopes = list(scopes)
+    if changed.auth_type == "runtime":  # found out at the first login, not chosen: with scopes a notebook has a better way
+        changed.auth_type = None
     return fresh_login(changed)
 
 
@@ -87,7 +89,7 @@ def fresh_login(config: Config) -> Config:
     fresh: Any = copy.copy(config)
 
     def login() -> Config:
-        fresh.init_auth()
+        (getattr(fresh, "init_auth", None) or fresh._init_auth)()  # as databricks-sdk before 0.21 calls it
         fresh.authenticate()
         renewed: Config = fresh
         return renewed
