@@ -68,7 +68,7 @@ SPLIT = {"columns": ["inputs", "expectations"], "data": [[row["inputs"], row["ex
         ("semicolon.csv", text(as_csv(delimiter=";"))),
         ("tab.tsv", text(as_csv(delimiter="\t"))),
         ("blank.csv", text(as_csv().replace("\n", "\n,\n\n"))),
-        ("indexed.csv", lambda path: pd.DataFrame(ROWS).map(json.dumps).to_csv(path)),
+        ("indexed.csv", lambda path: pd.DataFrame(ROWS).apply(lambda column: column.map(json.dumps)).to_csv(path)),
         ("a.csv.gz", lambda path: path.write_bytes(gzip.compress(as_csv().encode()))),
         ("a.parquet", write_parquet),
     ],

@@ -77,7 +77,7 @@ TABLE = {
     "numpy-scalar-array": (np.array(5), 5),
     "numpy-date": (np.datetime64("2020-01-02T03:04:05"), "2020-01-02T03:04:05"),
     "numpy-date-ns": (np.datetime64("2020-01-02T03:04:05.000000123", "ns"), "2020-01-02T03:04:05"),
-    "numpy-nat": (np.datetime64("NaT"), None),
+    "numpy-nat": (np.datetime64("NaT", "s"), None),
     "numpy-span": (np.timedelta64(90, "s"), 90.0),
     "pandas-na": (pd.NA, None),
     "pandas-nat": (pd.NaT, None),

@@ -104,7 +104,7 @@ def test_rationale_may_be_absent(rest: str) -> None:
         ('{"rationale": "the user wrote {"verdict": "yes"}', "braces or quotes"),
         ('{"verdict": "no"} and then {"note": 1}', 'no "verdict"'),
         ("{" * 3000, "braces or quotes"),
-        ('{"a":' * 8000, "nests without end"),
+        ('{"":' * 12_000, "nests without end"),
         (" " * 60_000 + GOOD, "too long"),
     ],
     ids=[

@@ -26,7 +26,11 @@ def call(workspace: MockWorkspace) -> Iterator[Caller]:
         session.headers["Authorization"] = f"Bearer {workspace.token}"
 
         def post(name: str, body: Any, path: str = "invocations") -> requests.Response:
-            return session.post(f"{workspace.url}/serving-endpoints/{name}/{path}", json=body, timeout=10, allow_redirects=False)
+            url = f"{workspace.url}/serving-endpoints/{name}/{path}"
+            response = session.post(url, json=body, timeout=10, allow_redirects=False, stream=True)
+            response.raw.enforce_content_length = True  # urllib3 1.26 takes a body that is cut off for a whole one
+            _ = response.content
+            return response
 
         yield post
 

@@ -177,7 +177,7 @@ def test_custom_question(workspace: MockWorkspace, call: Caller, record: Any) ->
         ("custom", {"dataframe_split": {"columns": ["a"]}}),
         ("custom", {"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}),
         ("custom", {"dataframe_records": [1]}),
-        ("chat", {"messages": MESSAGES, "stream": True}),
+        ("chat", {"messages": MESSAGES, "stream": "yes"}),
     ],
 )
 def test_refused_bodies(workspace: MockWorkspace, call: Caller, kind: str, body: Any) -> None:

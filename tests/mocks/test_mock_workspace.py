@@ -287,3 +287,16 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtra, match=r'The mock workspace needs .* pip install "evalpoint\[ui\]"'):
         MockWorkspace().start()
+
+
+def test_no_waiting_for_acknowledgements(workspace: MockWorkspace) -> None:
+    """Calls on one connection follow each other at once: no answer waits for the client's delayed acknowledgement."""
+    workspace.chat("bot")
+    url, headers = f"{workspace.url}/serving-endpoints/bot/invocations", {"Authorization": f"Bearer {workspace.token}"}
+    taken: list[float] = []
+    with requests.Session() as session:
+        for _ in range(15):
+            started = time.perf_counter()
+            session.post(url, json=CHAT, headers=headers, timeout=10)  # the body is what would wait, after the head
+            taken.append(time.perf_counter() - started)
+    assert sorted(taken)[7] < 0.03

@@ -154,9 +154,9 @@ def _shown(document: Document, score: float) -> dict[str, Any]:
     return {"page_content": document.text, "metadata": metadata, "id": document.id}
 
 
-def demo_workspace(agent: Callable[[str], Any] = demo_agent) -> MockWorkspace:
+def demo_workspace(agent: Callable[[str], Any] = demo_agent, *, port: int = 0) -> MockWorkspace:
     """A workspace with the endpoints `support-agent` and `judge`; start it with `with`."""
-    workspace = MockWorkspace()
+    workspace = MockWorkspace(port=port)
     workspace.agent(AGENT, agent, dialect="chat_agent")
     workspace.judge(JUDGE, latency=0.01)
     return workspace

@@ -6,10 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard, cast
+from urllib.parse import parse_qsl
 
 __all__ = [
+    "EVENTS",
+    "HTML",
     "NOTHING",
     "Arrival",
+    "Part",
     "RecordedRequest",
     "Request",
     "Response",
@@ -24,6 +28,7 @@ NOTHING = -1
 """`Response.cut_after` for a connection that is closed before the first header."""
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
+EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,8 @@ class RecordedRequest:
     """A request as a mock received it.
 
     Header names are lower-case and the credentials are cut out. `body` is the parsed JSON, the text where it is no
-    JSON, or None where there was none; it is shared, so do not change it. `at` is the time of its arrival.
+    JSON, or None where there was none; it is shared, so do not change it. `at` is the time of its arrival, `size` the
+    bytes of its body, `query` what stood behind the `?`.
     """
 
     method: str
@@ -39,6 +45,8 @@ class RecordedRequest:
     headers: Mapping[str, str]
     body: Any
     at: float
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +58,16 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = b""
     client: tuple[str, int] = ("", 0)
+    query: str = ""
 
     def recorded(self, at: float) -> RecordedRequest:
         """The record of it, without the credentials."""
         headers = dict(self.headers)
         if "authorization" in headers:
             headers["authorization"] = headers["authorization"].partition(" ")[0] + " [redacted]"
-        return RecordedRequest(method=self.method, path=self.path, headers=headers, body=parsed(self.content), at=at)
+        body, query = parsed(self.content), dict(parse_qsl(self.query)) if self.query else {}
+        size = len(self.content)
+        return RecordedRequest(method=self.method, path=self.path, headers=headers, body=body, at=at, query=query, size=size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +79,37 @@ class Arrival:
     principal: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a response's body, and the seconds that pass before it is sent."""
+
+    content: bytes
+    delay: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A response inside the mock. With `cut_after`, the connection closes after that many bytes of the content."""
+    """A response inside the mock.
+
+    With `parts`, they are sent one after the other in place of `content`. With `cut_after`, the connection closes after
+    that many bytes of the body.
+    """
 
     status: int = 200
     content: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     cut_after: int | None = None
+    parts: tuple[Part, ...] | None = None
+
+    @property
+    def whole(self) -> bytes:
+        """The body, whether it is sent in parts or at once."""
+        return self.content if self.parts is None else b"".join(part.content for part in self.parts)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream of events."""
+        return self.headers.get("content-type", "").startswith(EVENTS)
 
 
 def members(value: Any) -> dict[str, Any]:

@@ -1,18 +1,41 @@
 """What can go wrong with a call to a mock endpoint, as values: `faults=[fault.status(503), fault.ok(), fault.cut()]`.
 
-A list of faults is used up in order, one for each call; after it, calls are answered normally.
+A list of faults is used up in order, one for each call; after it, calls are answered normally. `fault.at_rate` never ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from evalpoint.mocks.exchange import HTML, NOTHING, Response, error_response
+from evalpoint.errors import ConfigurationError
+from evalpoint.mocks.conversations import provider_error
+from evalpoint.mocks.exchange import HTML, NOTHING, Part, Response, error_response
+from evalpoint.mocks.streams import DONE, event
 
-__all__ = ["Fault", "cut", "html", "malformed", "ok", "slow", "status"]
+__all__ = [
+    "AtRate",
+    "Fault",
+    "Faults",
+    "at_rate",
+    "content_type",
+    "cut",
+    "drip",
+    "html",
+    "in_order",
+    "ip_blocked",
+    "malformed",
+    "no_done",
+    "ok",
+    "provider",
+    "slow",
+    "status",
+    "stream_error",
+]
 
 Normal = Callable[[], Awaitable[Response]]
 """Gives the response that the call would have had."""
@@ -37,6 +60,33 @@ class Fault(Protocol):
     async def respond(self, normal: Normal) -> Response:
         """The response to give; `normal` gives the one without the fault, when it is wanted."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AtRate:
+    """A fault that meets some calls, for ever; the same calls every time it is used."""
+
+    rate: float
+    faults: tuple[Fault, ...]
+    seed: int
+
+    def __iter__(self) -> Iterator[Fault]:
+        rng = random.Random(self.seed)  # noqa: S311 - decides which calls of a mock fail
+        while True:
+            hit = rng.random() < self.rate
+            yield rng.choice(self.faults) if hit else Ok()
+
+
+Faults = Iterable[Fault | AtRate]
+
+
+def in_order(faults: Faults) -> Iterator[Fault]:
+    """One fault for each call, in order."""
+    for fault in faults:
+        if isinstance(fault, AtRate):
+            yield from fault
+        else:
+            yield fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +134,72 @@ class Malformed:
 
     async def respond(self, normal: Normal) -> Response:
         response = await normal()
-        content = response.content[: max(len(response.content) // 2, 1)] if self.text is None else self.text.encode()
-        return replace(response, content=content)
+        whole = response.whole
+        content = whole[: max(len(whole) // 2, 1)] if self.text is None else self.text.encode()
+        return replace(response, content=content, parts=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    seconds: float
+    pieces: int
+
+    async def respond(self, normal: Normal) -> Response:
+        response = await normal()
+        whole = response.whole
+        size = max(math.ceil(len(whole) / self.pieces), 1)
+        parts = tuple(Part(whole[at : at + size], self.seconds / self.pieces) for at in range(0, len(whole), size))
+        return replace(response, parts=parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    value: str
+
+    async def respond(self, normal: Normal) -> Response:
+        response = await normal()
+        headers = {name: value for name, value in response.headers.items() if name != "content-type"}
+        return replace(response, headers={**headers, "content-type": self.value} if self.value else headers)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamError:
+    after: int
+    error_code: str
+    message: str
+    shape: Literal["databricks_output", "error", "app", "responses"]
+
+    async def respond(self, normal: Normal) -> Response:
+        response = await normal()
+        if response.parts is None or not response.is_stream:
+            return error_response(500, self.error_code, self.message)
+        told = {"error_code": self.error_code, "message": self.message}
+        shapes: dict[str, Any] = {
+            "databricks_output": {"databricks_output": {"error": told}},
+            "error": {"error": told},
+            "app": {"error": self.message},
+            "responses": {"type": "error", "code": self.error_code, "message": self.message},
+        }
+        return replace(response, parts=(*response.parts[: self.after], Part(event(shapes[self.shape]))))
+
+
+@dataclass(frozen=True, slots=True)
+class NoDone:
+    async def respond(self, normal: Normal) -> Response:
+        response = await normal()
+        return replace(response, parts=tuple(part for part in response.parts if part.content != DONE) if response.parts else response.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    provider: str
+    status: int
+    message: str
+    error_type: str
+    code: str | None
+
+    async def respond(self, normal: Normal) -> Response:
+        return provider_error(self.provider, self.status, self.message, error_type=self.error_type, code=self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +230,7 @@ def cut(after: int | None = None) -> Fault:
     """The endpoint does its work, and the connection closes before the answer is complete.
 
     Args:
-        after: Bytes of the body that still arrive; None for not even a status line.
+        after: Bytes of the body that still arrive, of a stream too; 0 for the head alone, None for not even a status line.
     """
     return Cut(after)
 
@@ -124,6 +238,67 @@ def cut(after: int | None = None) -> Fault:
 def slow(seconds: float) -> Fault:
     """A normal answer, that much later."""
     return Slow(seconds)
+
+
+def drip(seconds: float, pieces: int = 10) -> Fault:
+    """A normal answer whose head comes at once and whose body comes in so many pieces over that time."""
+    if pieces < 1:
+        raise ConfigurationError(f"drip(pieces={pieces}): a body comes in at least one piece.")
+    return Drip(seconds, pieces)
+
+
+def content_type(value: str) -> Fault:
+    """A normal answer under another content type; an empty one for none."""
+    return ContentType(value)
+
+
+def stream_error(
+    after: int = 1,
+    error_code: str = "BAD_REQUEST",
+    message: str = "Encountered an unexpected error while generating.",
+    *,
+    shape: Literal["databricks_output", "error", "app", "responses"] = "databricks_output",
+) -> Fault:
+    """A stream that begins well and ends with an error, under status 200. A call without a stream is answered 500.
+
+    Args:
+        after: Events that still come before it.
+        error_code: The code in the error.
+        message: The message in it.
+        shape: How the error is written: as Model Serving does, as `{"error": {...}}`, as the servers of apps do, or as
+            an event of the type "error".
+    """
+    return StreamError(after, error_code, message, shape)
+
+
+def no_done() -> Fault:
+    """A stream that just ends, without `[DONE]`."""
+    return NoDone()
+
+
+def provider(
+    code: int = 400,
+    message: str = "The provider refused the request.",
+    *,
+    name: str = "openai",
+    error_type: str = "invalid_request_error",
+    error_code: str | None = None,
+) -> Fault:
+    """An error of an external model's provider, as the workspace wraps it."""
+    return Provider(name, code, message, error_type, error_code)
+
+
+def ip_blocked(address: str = "203.0.113.7") -> Fault:
+    """What a workspace with an IP access list answers to a caller that is not on it."""
+    message = f"Source IP address: {address} is blocked by Databricks IP ACL for workspace: 1234567890"
+    return Status(403, "PERMISSION_DENIED", message, None)
+
+
+def at_rate(rate: float, *faults: Fault, seed: int = 0) -> AtRate:
+    """Meets about this share of the calls with the fault, or with one of several; the same calls for the same seed."""
+    if not 0 <= rate <= 1 or not faults:
+        raise ConfigurationError(f"at_rate({rate}, {len(faults)} faults): give a share between 0 and 1, and at least one fault.")
+    return AtRate(rate, faults, seed)
 
 
 def malformed(text: str | None = None) -> Fault:

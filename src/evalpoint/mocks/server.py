@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpoint.errors import EvalpointError, MissingExtra
-from evalpoint.mocks.exchange import NOTHING, Request, Response
+from evalpoint.mocks.exchange import NOTHING, Part, Request, Response
 
 if TYPE_CHECKING:
     import uvicorn
@@ -78,19 +78,38 @@ class LoopbackServer:
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        request = Request(method=scope["method"], path=scope["path"], headers=headers, content=b"".join(chunks), client=client)
+        query = scope["query_string"].decode("latin-1")
+        request = Request(method=scope["method"], path=scope["path"], headers=headers, content=b"".join(chunks), client=client, query=query)
         response = await self._answer(request)
         if response.cut_after == NOTHING:
             await self._hang_up(client, receive)
             return
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
-        raw.append((b"content-length", str(len(response.content)).encode()))
+        if not response.is_stream:
+            raw.append((b"content-length", str(len(response.whole)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": raw})
-        if response.cut_after is None:
+        if response.parts is None and response.cut_after is None:
             await send({"type": "http.response.body", "body": response.content})
             return
-        await send({"type": "http.response.body", "body": response.content[: response.cut_after], "more_body": True})
+        if await self._sent(response, send):
+            await send({"type": "http.response.body", "body": b""})
+            return
         await self._hang_up(client, receive)
+
+    async def _sent(self, response: Response, send: Any) -> bool:
+        """Sends the body part by part; False where it is to be cut off before its end."""
+        left = response.cut_after
+        for part in (Part(response.content),) if response.parts is None else response.parts:
+            if part.delay > 0:
+                await asyncio.sleep(part.delay)
+            content = part.content if left is None else part.content[:left]
+            if content:
+                await send({"type": "http.response.body", "body": content, "more_body": True})
+            if left is not None:
+                left -= len(content)
+                if left <= 0:
+                    return False
+        return left is None
 
     async def _hang_up(self, client: tuple[str, int], receive: Any) -> None:
         """Closes the caller's connection, and waits until the server has noticed."""
@@ -103,6 +122,8 @@ class LoopbackServer:
     # Called by the server class below, on its event loop.
 
     def connected(self, transport: asyncio.Transport) -> None:
+        # asyncio does this only for sockets that were opened with the protocol named; else each answer waits 40 ms for an acknowledgement.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = transport.get_extra_info("peername")
         if peer:
             self._connections[(str(peer[0]), int(peer[1]))] = transport

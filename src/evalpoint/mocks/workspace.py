@@ -2,80 +2,56 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING
 
 from evalpoint.errors import ConfigurationError
-from evalpoint.mocks.answers import Answers
+from evalpoint.mocks.apps import MockApp
 from evalpoint.mocks.clock import Ids
-from evalpoint.mocks.endpoint import REMEMBERED, Behaviour, Deployment, Latency, MockEndpoint, Permission, Ready, TraceReply
-from evalpoint.mocks.exchange import Arrival, RecordedRequest, Request, Response, error_response, json_response, members
+from evalpoint.mocks.dataplane import DataPlane
+from evalpoint.mocks.declaring import Declaring
+from evalpoint.mocks.endpoint import MockEndpoint
+from evalpoint.mocks.exchange import RecordedRequest
 from evalpoint.mocks.faults import Fault
-from evalpoint.mocks.identity import Identity, unauthenticated
-from evalpoint.mocks.judge import JudgeRule, MockJudge
-from evalpoint.mocks.kinds import CHAT, CHAT_AGENT, CHAT_COMPLETION, CUSTOM, FOUNDATION, RESPONSES, Kind
+from evalpoint.mocks.front import FrontDoor, near
+from evalpoint.mocks.identity import Identity
+from evalpoint.mocks.options import EndpointOptions
+from evalpoint.mocks.replaying import read_recording
+from evalpoint.mocks.routes import MockRoute, RouteHandler
 from evalpoint.mocks.server import LoopbackServer
 from evalpoint.mocks.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
 __all__ = ["EndpointOptions", "MockWorkspace"]
 
-Handler = Callable[..., Awaitable[Response]]
-AGENTS: Mapping[str, Kind] = {"responses": RESPONSES, "chat_agent": CHAT_AGENT, "chat_completion": CHAT_COMPLETION}
 
-
-class EndpointOptions(TypedDict, total=False):
-    """What every kind of mock endpoint takes beside its answers.
-
-    latency: seconds, or a function of the request.
-    faults: what goes wrong, in order, one for each call; then normal answers.
-    trace: what comes back as `databricks_output.trace` where a trace is asked for; True for a trace of the answer.
-    permission: what callers may do; hides the description (403) or refuses calls (403).
-    state, deployment, deployment_message: READY or NOT_READY, and the state of the served entity.
-    served: names of the served entities; calls go to the first unless they name one.
-    experiment_id: where the endpoint's traces say that they live.
-    rejects: top-level request fields that are refused with the 400 "unknown field".
-    """
-
-    latency: Latency
-    faults: Iterable[Fault]
-    trace: TraceReply
-    permission: Permission
-    state: Ready
-    deployment: Deployment
-    deployment_message: str
-    served: tuple[str, ...]
-    experiment_id: str | None
-    rejects: Sequence[str]
-
-
-class MockWorkspace:
-    """A workspace with serving endpoints of your making, behind a real server on 127.0.0.1.
+class MockWorkspace(Declaring):
+    """A workspace with serving endpoints and apps of your making, behind real servers on 127.0.0.1.
 
         with MockWorkspace() as workspace:
             bot = workspace.agent("bot", answers={"What is MLflow?": "A platform."})
             ...                               # call it with workspace.environ in the environment
-            assert bot.calls == 1
+            bot.assert_called(times=1)
 
     Set `workspace.environ` as environment variables, or pass its values to the SDK:
-    `Config(host=workspace.url, token=workspace.token)`; `oauth_environ` is the same for a service principal.
-    Endpoints may be added before and after the start. What a function given as `answers` raises is answered with a 500
-    and raised again when the workspace stops, so that it fails the test that caused it.
+    `Config(host=workspace.url, token=workspace.token)`; `oauth_environ` is the same for a service principal, which apps
+    and route-optimised endpoints need. Endpoints may be added before and after the start. What a function given as
+    `answers` raises is answered with a 500 and raised again when the workspace stops, so that it fails the test that
+    caused it.
 
     Args:
         token: The personal access token; by default a new one for each workspace.
         token_lifetime: Seconds that an OAuth token is valid.
-        clock: Seconds since the epoch: for recorded requests, traces, and the expiry of tokens.
+        token_uses: Requests that an OAuth token is good for, so that it expires in the middle of a run; None for any number.
+        clock: Seconds since the epoch: for recorded requests, traces, quotas, and the expiry of tokens.
         ids: Makes ids and secrets; `Ids(seed)` makes the same ones every time.
         port: The port to listen on; 0 for any that is free.
     """
@@ -85,23 +61,21 @@ class MockWorkspace:
         *,
         token: str | None = None,
         token_lifetime: float = 3600.0,
+        token_uses: int | None = None,
         clock: Callable[[], float] = time.time,
         ids: Ids | None = None,
         port: int = 0,
     ) -> None:
-        self._ids = ids or Ids()
-        self._clock = clock
+        made = ids or Ids()
         self._port = port
-        self.identity = Identity(token=token, token_lifetime=token_lifetime, clock=clock, ids=self._ids)
-        self.workspace_id = str(1_000_000_000_000_000 + int(self._ids.hex(12), 16))
-        self._endpoints: dict[str, MockEndpoint] = {}
-        self._around = Surroundings(clock=clock, ids=self._ids, workspace_id=self.workspace_id)
-        self._errors: list[Exception] = []
-        self._lock = threading.Lock()
-        self._requests: deque[RecordedRequest] = deque(maxlen=REMEMBERED)
+        self.identity = Identity(token=token, token_lifetime=token_lifetime, clock=clock, ids=made, token_uses=token_uses)
+        self.workspace_id = str(1_000_000_000_000_000 + int(made.hex(12), 16))
+        around = Surroundings(clock=clock, ids=made, workspace_id=self.workspace_id)
+        front = FrontDoor(self.identity, around, lambda: self.url)
+        super().__init__(front, around, self.identity, lambda: self.url)
+        self._plane = DataPlane(self.identity, around, endpoint=self._optimised, record=front.record)
         self._server: LoopbackServer | None = None
         self._url: str | None = None
-        self._routes = self._open_routes(), self._guarded_routes()
 
     # Life.
 
@@ -112,18 +86,24 @@ class MockWorkspace:
             MissingExtra: uvicorn is not installed.
         """
         if self._server is None:
-            server = LoopbackServer(self._respond, self._port)
+            server = LoopbackServer(self._front.respond, self._port)
             self._url = server.start()
             self._server = server
+            for app in self.apps:
+                app.start()
+            self._open_plane()
         return self
 
     def stop(self) -> None:
-        """Stops the server, and raises the first error that a function given as `answers` has raised."""
+        """Stops the servers, and raises the first error that a function given as `answers` has raised."""
         if self._server is not None:
+            for app in self.apps:
+                app.stop()
+            self._plane.stop()
             self._server.stop()
             self._server, self._url = None, None
             self._around.close()
-        errors, self._errors = self._errors, []
+        errors, self._around.errors = self._around.errors, []
         if errors:
             raise errors[0]
 
@@ -132,6 +112,23 @@ class MockWorkspace:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+    def _added_endpoint(self, endpoint: MockEndpoint) -> None:
+        if endpoint.route_optimized and self._server is not None:
+            self._open_plane()
+
+    def _added_app(self, app: MockApp) -> None:
+        if self._server is not None:
+            app.start()
+
+    def _open_plane(self) -> None:
+        optimised = [endpoint for endpoint in self.endpoints if endpoint.route_optimized]
+        for endpoint in optimised:
+            endpoint.data_plane = self._plane.start()
+
+    def _optimised(self, name: str) -> MockEndpoint | None:
+        endpoint = self._front.endpoints.get(name)
+        return endpoint if endpoint is not None and endpoint.route_optimized else None
 
     # Address and credentials.
 
@@ -181,149 +178,102 @@ class MockWorkspace:
                 os.environ.pop(key, None)
             os.environ.update(before)
 
+    # What was asked of it.
+
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request that was received, whatever became of it, in order of arrival; the last 100,000."""
-        with self._lock:
-            return list(self._requests)
+        """Every request that was received on any of its hosts, whatever became of it, in order of arrival; the last 100,000."""
+        return self._front.requests
 
     @property
     def errors(self) -> list[Exception]:
         """What functions given as `answers` have raised so far."""
-        return list(self._errors)
+        return list(self._around.errors)
+
+    @property
+    def endpoints(self) -> list[MockEndpoint]:
+        """Its endpoints, in the order they were added."""
+        return list(self._front.endpoints.values())
+
+    @property
+    def apps(self) -> list[MockApp]:
+        """Its apps, in the order they were added."""
+        return list(self._front.apps.values())
 
     def endpoint(self, name: str) -> MockEndpoint:
-        """The endpoint of that name."""
-        if name not in self._endpoints:
-            raise ConfigurationError(f"The mock workspace has no endpoint {name!r}.{_nearest(name, self._endpoints)}")
-        return self._endpoints[name]
+        """The endpoint, or the model service, of that name."""
+        known = {**self._front.services, **self._front.endpoints}
+        if name not in known:
+            raise ConfigurationError(f"The mock workspace has no endpoint {name!r}.{near(name, known)}")
+        return known[name]
 
-    # Endpoints.
+    @property
+    def outage(self) -> Fault | None:
+        """What meets every request to the workspace's host, such as `fault.html(200, "Login")` or `fault.ip_blocked()`."""
+        return self._front.outage
 
-    def chat(self, name: str, answers: Answers = "This is a mock answer.", **options: Unpack[EndpointOptions]) -> MockEndpoint:
-        """A custom chat model (`llm/v1/chat`)."""
-        return self._add(name, CHAT, Behaviour(answers=answers, **options))
+    @outage.setter
+    def outage(self, fault: Fault | None) -> None:
+        self._front.outage = fault
 
-    def agent(
-        self,
-        name: str,
-        answers: Answers = "This is a mock answer.",
-        *,
-        dialect: Literal["responses", "chat_agent", "chat_completion"] = "responses",
-        **options: Unpack[EndpointOptions],
-    ) -> MockEndpoint:
-        """An agent: `agent/v1/responses`, `agent/v2/chat` or `agent/v1/chat`."""
-        if dialect not in AGENTS:
-            raise ConfigurationError(f"dialect {dialect!r} is none of {', '.join(map(repr, AGENTS))}")
-        return self._add(name, AGENTS[dialect], Behaviour(answers=answers, **options))
+    def forget(self) -> None:
+        """Forgets all requests so far, those of endpoints and apps too."""
+        self._front.forget()
+        for target in (*self._front.endpoints.values(), *self._front.services.values(), *self._front.apps.values()):
+            target.forget()
 
-    def custom(self, name: str, answers: Answers = "This is a mock answer.", **options: Unpack[EndpointOptions]) -> MockEndpoint:
-        """A custom model (pyfunc) that makes one prediction for each record."""
-        return self._add(name, CUSTOM, Behaviour(answers=answers, **options))
+    def assert_no_token_sent_to(self, *others: MockWorkspace) -> None:
+        """No secret of this workspace ever arrived at another one.
 
-    def foundation(self, name: str, answers: Answers = "This is a mock answer.", **options: Unpack[EndpointOptions]) -> MockEndpoint:
-        """A foundation model: refuses request fields that it does not know, and returns no traces."""
-        return self._add(name, FOUNDATION, Behaviour(answers=answers, **options))
+        Raises:
+            AssertionError: One did; the sentence says where.
+        """
+        for other in others:
+            if other._front.has_seen(self.identity.fingerprints):
+                raise AssertionError(f"A token of the mock workspace {self._url or 'here'} was sent to {other._url or 'another one'}.")
 
-    def judge(
-        self, name: str = "judge", rules: Sequence[JudgeRule] = (), *, raw: Sequence[str] = (), **options: Unpack[EndpointOptions]
-    ) -> MockEndpoint:
-        """A judge: a foundation model that answers judge prompts by rules; see `MockJudge`."""
-        return self._add(name, FOUNDATION, Behaviour(answers=MockJudge(rules, raw=raw), **options))
+    def assert_no_calls(self) -> None:
+        """No endpoint, model service or app was called.
 
-    def _add(self, name: str, kind: Kind, behaviour: Behaviour) -> MockEndpoint:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
-            raise ConfigurationError(f"{name!r} is no name for an endpoint: use letters, digits, '-' and '_', at most 63 of them.")
-        with self._lock:
-            if name in self._endpoints:
-                raise ConfigurationError(f"The mock workspace already has an endpoint {name!r}.")
-            self._endpoints[name] = MockEndpoint(name, kind, behaviour, self._around)
-            return self._endpoints[name]
+        Raises:
+            AssertionError: One was; the sentence says which, and how often.
+        """
+        for target in (*self._front.endpoints.values(), *self._front.services.values(), *self._front.apps.values()):
+            target.assert_not_called()
 
-    # What it serves. A route is a method, a path with {names}, and a function of the request and the names.
+    # What it serves besides.
 
-    def _open_routes(self) -> list[tuple[str, re.Pattern[str], Handler]]:
-        return [
-            _route("GET", "/.well-known/databricks-config", self._discovery),
-            _route("GET", "/oidc/.well-known/oauth-authorization-server", self._authorization_server),
-            _route("POST", "/oidc/v1/token", self.identity.issue),
-        ]
+    def route(self, method: str, path: str, handler: RouteHandler, *, auth: bool = True) -> MockRoute:
+        """Serves something else that an agent calls, before anything of the workspace's own at the same address.
 
-    def _guarded_routes(self) -> list[tuple[str, re.Pattern[str], Handler]]:
-        return [
-            _route("POST", "/serving-endpoints/{name}/invocations", self._invoke),
-            _route("POST", "/serving-endpoints/{name}/served-models/{served}/invocations", self._invoke),
-            _route("POST", "/serving-endpoints/chat/completions", self._chat_completions),
-            _route("GET", "/api/2.0/serving-endpoints", self._list),
-            _route("GET", "/api/2.0/serving-endpoints/{name}", self._describe),
-            _route("GET", "/api/2.0/preview/scim/v2/Me", self._me),
-        ]
+        Args:
+            method: Such as "POST".
+            path: Such as "/api/2.0/vector-search/indexes/{index}/query"; names reach the handler as keywords.
+            handler: Takes the `RecordedRequest`, gives a body, (status, body) or (status, body, headers). May be async.
+            auth: Whether callers need a token of the workspace.
+        """
+        if not path.startswith("/") or not re.fullmatch(r"[A-Za-z]+", method):
+            raise ConfigurationError(f'route({method!r}, {path!r}): give a method such as "POST" and a path that begins with "/".')
+        route = MockRoute(method.upper(), path, handler, lambda: self._around.executor)
+        self._front.add(method.upper(), path, route, guarded=auth)
+        return route
 
-    async def _respond(self, request: Request) -> Response:
-        principal = self.identity.principal(request.headers.get("authorization", ""))
-        arrival = Arrival(request=request, recorded=request.recorded(self._clock()), principal=principal)
-        with self._lock:
-            self._requests.append(arrival.recorded)
-        open_routes, guarded_routes = self._routes
-        found = _match(open_routes, request)
-        if found is None and principal is None:
-            return unauthenticated()
-        found = found or _match(guarded_routes, request)
-        if found is None:
-            return error_response(404, "ENDPOINT_NOT_FOUND", f"No API found for '{request.method} {request.path}'")
-        handler, names = found
-        try:
-            return await handler(arrival, **names)
-        except Exception as error:  # noqa: BLE001 - answers are the user's code: its error is answered as a crash, and raised when the mock stops
-            self._errors.append(error)
-            return error_response(500, "INTERNAL_ERROR", f"The mock's answer raised {type(error).__name__}: {error}")
+    def replay(self, path: str | Path, *, ignore: Sequence[str] = ()) -> list[MockEndpoint]:
+        """Answers as recorded: the endpoints in the recording, made where they are not there yet.
 
-    async def _discovery(self, arrival: Arrival) -> Response:
-        body = {"oidc_endpoint": f"{self.url}/oidc", "account_id": "mock-account", "workspace_id": self.workspace_id, "cloud": "AWS"}
-        return json_response(body)
+        A request that was not recorded is answered 404, with the nearest that was.
 
-    async def _authorization_server(self, arrival: Arrival) -> Response:
-        oidc = f"{self.url}/oidc"
-        body = {"issuer": oidc, "authorization_endpoint": f"{oidc}/v1/authorize", "token_endpoint": f"{oidc}/v1/token"}
-        return json_response(body)
+        Args:
+            path: What the recorder wrote.
+            ignore: Dotted paths in requests that do not count, such as "custom_inputs.thread_id".
 
-    async def _me(self, arrival: Arrival) -> Response:
-        return json_response({"id": "1000", "userName": arrival.principal, "displayName": arrival.principal, "active": True})
-
-    async def _list(self, arrival: Arrival) -> Response:
-        visible = [endpoint for endpoint in list(self._endpoints.values()) if endpoint.permission not in ("ONLY_QUERY", "NONE")]
-        return json_response({"endpoints": [endpoint.describe() for endpoint in visible]})
-
-    async def _describe(self, arrival: Arrival, name: str) -> Response:
-        endpoint = self._endpoints.get(name)
-        return self._unknown(name) if endpoint is None else await endpoint.described()
-
-    async def _invoke(self, arrival: Arrival, name: str, served: str | None = None) -> Response:
-        endpoint = self._endpoints.get(name)
-        return self._unknown(name) if endpoint is None else await endpoint.invoked(arrival.recorded, served)
-
-    async def _chat_completions(self, arrival: Arrival) -> Response:
-        """The OpenAI-compatible address: the endpoint is named in the body."""
-        return await self._invoke(arrival, str(members(arrival.recorded.body).get("model")))
-
-    def _unknown(self, name: str) -> Response:
-        details = [{"@type": "type.googleapis.com/google.rpc.RequestInfo", "request_id": self._ids.uuid(), "serving_data": ""}]
-        return error_response(404, "RESOURCE_DOES_NOT_EXIST", f"Endpoint with name '{name}' does not exist.", details=details)
-
-
-def _route(method: str, path: str, handler: Handler) -> tuple[str, re.Pattern[str], Handler]:
-    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path))
-    return method, re.compile(pattern), handler
-
-
-def _match(routes: list[tuple[str, re.Pattern[str], Handler]], request: Request) -> tuple[Handler, dict[str, str]] | None:
-    for method, pattern, handler in routes:
-        found = pattern.fullmatch(request.path)
-        if found is not None and method == request.method:
-            return handler, found.groupdict()
-    return None
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+        Raises:
+            ConfigurationError: There is no such file.
+            FormatError: It is no recording.
+        """
+        replayed: list[MockEndpoint] = []
+        for recording in read_recording(path, ignore=ignore):
+            endpoint = self._front.endpoints.get(recording.endpoint) or self._recorded(recording)
+            endpoint.replay(recording)
+            replayed.append(endpoint)
+        return replayed
