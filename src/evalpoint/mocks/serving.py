@@ -64,11 +64,10 @@ def serve(mock: Configured, say: Callable[[str], None], *, environ: Mapping[str,
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        with _started(mock.workspace):
-            with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
-                for line in shell_lines(mock, os.environ if environ is None else environ):
-                    say(line)
-                ended.wait()
+        with _started(mock.workspace), suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+            for line in shell_lines(mock, os.environ if environ is None else environ):
+                say(line)
+            ended.wait()
     finally:
         signal.signal(signal.SIGTERM, before)
 
