@@ -291,3 +291,11 @@ def test_two_workspaces_at_once() -> None:
             for mock in (one, two)
         ]
     assert texts == ["one", "two"]
+
+
+def test_a_token_that_a_server_echoes_goes_no_further(workspace: MockWorkspace) -> None:
+    """Neither in an answer, nor in an error about one, nor in the trace: it is hidden as it arrives."""
+    workspace.chat("echo", answers=f"Your token is {workspace.token}.")
+    outputs, made = traced(evalpoint.to_predict_fn("endpoints:/echo"), QUESTION)
+    assert evalpoint.text_of(outputs) == "Your token is [hidden]."
+    assert workspace.token not in made.to_json()

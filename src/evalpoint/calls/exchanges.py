@@ -10,6 +10,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError
 
+from evalpoint.calls.redaction import hide, hide_bytes
 from evalpoint.calls.renewing import renewal
 from evalpoint.calls.replies import HttpReply, sentence_start
 from evalpoint.calls.translation import translate
@@ -94,7 +95,11 @@ class Opened:
             raise self.failure(error) from None
         finally:
             self.response.close()
-        return HttpReply(status=self.status, headers=self.headers, body=body, latency_ms=self.elapsed_ms, what=self.request.what)
+        latency = self.elapsed_ms
+        headers = {name: hide(value, self.secrets) for name, value in self.headers.items()}
+        return HttpReply(
+            status=self.status, headers=headers, body=hide_bytes(body, self.secrets), latency_ms=latency, what=self.request.what
+        )
 
     def left(self) -> float:
         """Seconds until the deadline; sockets read 0 as "do not wait at all"."""

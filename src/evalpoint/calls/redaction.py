@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["redact", "secrets_of"]
+__all__ = ["hide", "hide_bytes", "redact", "secrets_of"]
 
 _HIDDEN = "[hidden]"
 _SCHEMES = re.compile(r"\b(bearer|basic)(\s+|%20|\+)[\w.~+/=-]{4,}", re.IGNORECASE)
@@ -15,6 +15,7 @@ _TOKENS = re.compile(
     r"|\bsk-[\w-]{16,}",  # keys of model providers
 )
 _SECRET_VARIABLE = re.compile(r".*(?:TOKEN|SECRET|PASSWORD|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)", re.IGNORECASE)
+_NAMES = ("bearer", "basic", "negotiate", "digest")
 _SHORTEST = 6
 """Known values shorter than this hide nothing and would make holes in ordinary words."""
 
@@ -26,10 +27,28 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text: Anything.
         secrets: Values of authenticating headers; of `Bearer abc` the `abc` is hidden on its own, too.
     """
-    known = {part for value in secrets for part in (value, *value.split()) if len(part) >= _SHORTEST}
-    for part in sorted(known, key=len, reverse=True):
-        text = text.replace(part, _HIDDEN)
+    text = hide(text, secrets)
     return _TOKENS.sub(_HIDDEN, _SCHEMES.sub(rf"\1 {_HIDDEN}", text))
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text without these values of authenticating headers, wherever they stand in it."""
+    for part in _parts(secrets):
+        text = text.replace(part, _HIDDEN)
+    return text
+
+
+def hide_bytes(body: bytes, secrets: Iterable[str]) -> bytes:
+    """The same for a body as it comes: what a server echoes of a token goes no further than here."""
+    for part in _parts(secrets):
+        body = body.replace(part.encode(), _HIDDEN.encode())
+    return body
+
+
+def _parts(secrets: Iterable[str]) -> list[str]:
+    """The values, and of `Bearer abc` the `abc`, the longest first; the scheme's own name is no secret."""
+    known = {part for value in secrets for part in (value, *value.split()) if len(part) >= _SHORTEST and part.lower() not in _NAMES}
+    return sorted(known, key=len, reverse=True)
 
 
 def secrets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
