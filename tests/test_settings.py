@@ -59,3 +59,11 @@ def test_everything_wrong_is_told_at_once() -> None:
     """Not the first only."""
     with pytest.raises(ConfigurationError, match="MAX_WORKERS.*max_retries"):
         from_environment({"MLFLOW_GENAI_EVAL_MAX_WORKERS": "x"}, max_retries=-1)
+
+
+def test_a_variable_that_is_not_honoured_yet_is_not_ignored_silently(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told, unless it asks for nothing."""
+    from_environment({"MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT": "auto"})
+    assert caplog.text == ""
+    from_environment({"MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT": "2"})
+    assert "MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT is not honoured" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -10,6 +11,8 @@ from typing import Any
 from evalpoint.errors import ConfigurationError
 
 __all__ = ["Settings", "flag", "from_environment"]
+
+logger = logging.getLogger("evalpoint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,7 @@ def flag(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
+_NOT_YET = ("MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT", "MLFLOW_GENAI_EVAL_SCORER_RATE_LIMIT")
 _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "max_workers": ("MLFLOW_GENAI_EVAL_MAX_WORKERS", int),
     "max_scorer_workers": ("MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS", int),
@@ -94,6 +98,9 @@ def from_environment(environ: Mapping[str, str], **arguments: Any) -> Settings:
     """
     values: dict[str, Any] = {}
     wrong: list[str] = []
+    for variable in _NOT_YET:
+        if environ.get(variable, "").strip().lower() not in ("", "0", "auto"):
+            logger.warning("%s is not honoured by this version; max_workers bounds how much is asked at once.", variable)
     for name, (variable, convert) in _VARIABLES.items():
         text = environ.get(variable, "").strip()
         if text and arguments.get(name) is None:
