@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 import evalpoint
 from evalpoint.cli import main
 from evalpoint.mocks import MockWorkspace, fault
+from evalpoint.stores import open_store
+from evalpoint.stores.leases import this_process
 
 
 @pytest.fixture
@@ -214,3 +217,38 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(command in out for command in ("demo", "run", "runs", "show"))
     assert cli("--version") == 0
     assert evalpoint.__version__ in capsys.readouterr().out
+
+
+def test_resume(workspace: MockWorkspace, data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The flag and the config file's key go on with a run; what it found is told on standard error, the figures are those of the whole."""
+    arguments = (*RUN, "--data", data, "--scorer", "correctness", "--json")
+    assert cli(*arguments, "--run-name", "nightly") == 0
+    first = json.loads(capsys.readouterr().out)
+    calls = workspace.endpoint("bot").calls
+    Path("evalpoint.yaml").write_text("resume: last\n")
+    for resume in (("--resume", "nightly"), ("--resume", first["run_id"][:8]), ("--config", "evalpoint.yaml")):
+        assert cli(*arguments, *resume) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out) == first
+        assert "resuming run 'nightly'" in err
+        assert "5 rows kept, 0 redone" in err
+    assert workspace.endpoint("bot").calls == calls
+    assert cli(*arguments, "--resume", "auto") == 0
+    assert json.loads(capsys.readouterr().out)["run_id"] != first["run_id"]
+    assert cli(*arguments, "--resume", "weekly") == 3
+    assert "'weekly' does not exist" in capsys.readouterr().err
+
+
+def test_interrupted_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose process was killed is shown as such, with what to do."""
+    run = evalpoint.start_run(run_name="nightly")
+    dead = replace(this_process(), owner="one that had our pid before us")
+    with open_store("evalpoint.db", process=lambda: dead) as store:
+        store.take_lease(run.info.run_id, alone=True)
+    assert cli("runs") == 0
+    assert "INTERRUPTED" in capsys.readouterr().out
+    assert cli("show", "nightly") == 0
+    assert f"evalpoint run --resume {run.info.run_id[:8]}" in capsys.readouterr().out
+    evalpoint.end_run()
+    assert cli("runs") == 0
+    assert "FINISHED" in capsys.readouterr().out

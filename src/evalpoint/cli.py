@@ -179,6 +179,12 @@ def run(
     ] = None,
     threshold: Annotated[Optional[list[str]], typer.Option(help="SCORER=VALUE: a gate on the scorer's mean. Repeatable.")] = None,
     run_name: Annotated[Optional[str], typer.Option(help="The run's name.")] = None,
+    resume: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Go on with a run: its id or name, 'last', or 'auto' for the newest unfinished one of this kind or else a new one."
+        ),
+    ] = None,
     experiment: Annotated[Optional[str], typer.Option(help="The experiment; by default MLFLOW_EXPERIMENT_NAME or Default.")] = None,
     judge_model: Annotated[Optional[str], typer.Option(help="Such as endpoints:/judge or openai:/gpt-4.1-mini.")] = None,
     profile: Annotated[Optional[str], typer.Option(help="The profile of ~/.databrickscfg that names the workspace.")] = None,
@@ -195,8 +201,9 @@ def run(
 
     given = _from_config(
         config,
-        endpoint=endpoint, data=data, scorer=scorer, threshold=threshold, run_name=run_name, experiment=experiment, judge_model=judge_model,
-        profile=profile, max_workers=max_workers, repeats=repeats, min_valid=min_valid, output=str(output) if output else None, store=store,
+        endpoint=endpoint, data=data, scorer=scorer, threshold=threshold, run_name=run_name, resume=resume,
+        experiment=experiment, judge_model=judge_model, profile=profile, max_workers=max_workers, repeats=repeats, min_valid=min_valid,
+        output=str(output) if output else None, store=store,
     )  # fmt: skip
     if not given["data"]:
         raise UsageError("say which data: --data FILE (JSONL, JSON, CSV or Parquet)")
@@ -204,7 +211,7 @@ def run(
     with _using(given["store"], experiment=given["experiment"]):
         scorers = named_scorers(given["scorer"] or [], thresholds=given["threshold"] or [], workspace=given["profile"])
         predict_fn = evalpoint.to_predict_fn(given["endpoint"], workspace=given["profile"]) if given["endpoint"] else None
-        limits: dict[str, Any] = {key: given[key] for key in ("max_workers", "repeats", "min_valid") if given[key] is not None}
+        limits: dict[str, Any] = {key: given[key] for key in ("resume", "max_workers", "repeats", "min_valid") if given[key] is not None}
         result = _evaluate(
             data=given["data"], predict_fn=predict_fn, scorers=scorers, run_name=given["run_name"], judge_model=given["judge_model"],
             progress=progress, **limits,
@@ -238,8 +245,8 @@ def _printing() -> Generator[None]:
 
 
 _KEYS: dict[str, type | tuple[type, ...]] = {
-    "endpoint": str, "data": str, "scorer": list, "threshold": list, "run_name": str, "experiment": str, "judge_model": str, "profile": str,
-    "max_workers": int, "repeats": int, "min_valid": (int, float), "output": str, "store": str,
+    "endpoint": str, "data": str, "scorer": list, "threshold": list, "run_name": str, "resume": str, "experiment": str, "judge_model": str,
+    "profile": str, "max_workers": int, "repeats": int, "min_valid": (int, float), "output": str, "store": str,
 }  # fmt: skip
 
 
@@ -294,7 +301,8 @@ def runs(
             started = datetime.fromtimestamp(item.info.start_time / 1000, timezone.utc)
             means = "  ".join(f"{key} {value:.3g}" for key, value in sorted(item.data.metrics.items()) if key.endswith("/mean"))
             table.add_row(
-                item.info.run_id[:8], escape(item.info.run_name), f"{started:%Y-%m-%d %H:%M}", item.info.status.value,
+                item.info.run_id[:8], escape(item.info.run_name), f"{started:%Y-%m-%d %H:%M}",
+                "INTERRUPTED" if item.interrupted else item.info.status.value,
                 item.data.tags.get("evalpoint.verdict", "–"), escape(means),
             )  # fmt: skip
         Console().print(table)
@@ -318,6 +326,9 @@ def show(
         if output and results:
             _write_rows(results[-1], output)
         with _printing():
+            found = evalpoint.get_run(run)
+            if found.interrupted:
+                print(f"INTERRUPTED: the process that worked on it is gone. Go on with  evalpoint run --resume {found.info.run_id[:8]} …\n")
             for result in results:
                 _print_result(Console(), result, worst=rows)
 

@@ -7,19 +7,22 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from threading import Event as Flag
 from typing import Any
 
 from evalpoint import calls, engine
-from evalpoint.datasets import RunningDigest, call_checker, read
+from evalpoint.datasets import RunningDigest
 from evalpoint.endpoints import EndpointFunction
-from evalpoint.entities import Evaluation, Metric, Row, RowState, ScorerSpec
-from evalpoint.errors import DataError, Problem, StoreError, UsageError
+from evalpoint.entities import Evaluation, Metric, Resumed, RowState
+from evalpoint.errors import DataError, StoreError, UsageError
+from evalpoint.intake import Intake
 from evalpoint.interruption import Interruption
 from evalpoint.progress import Counts, display
 from evalpoint.protocols import Grader, Store
 from evalpoint.result import EvaluationResult, run_metrics
+from evalpoint.resumption import Hold, Resumable, find, say
 from evalpoint.scorers import Scorer, check_scorers
 from evalpoint.settings import Settings, from_environment
 from evalpoint.summary import Summary, summarise
@@ -39,6 +42,7 @@ def evaluate(
     model_id: str | None = None,
     *,
     run_name: str | None = None,
+    resume: str | None = None,
     repeats: int = 1,
     min_valid: float = 0.95,
     progress: bool | None = None,
@@ -69,6 +73,10 @@ def evaluate(
         predict_fn: Called once per row and repeat with the row's inputs as keyword arguments; sync or async. See `to_predict_fn`.
         model_id: The model that the traces belong to, noted on them.
         run_name: Of the run that is started; not with a run that is active already.
+        resume: The run to go on with, by its id, the beginning of that, or its name; `"last"` for the newest of the active experiment
+            that has an evaluation; `"auto"` for the newest that was not finished and had the same target, scorers, repeats and name of
+            the data, or else a new one. Its last evaluation is continued: answers and verdicts that are there are not asked for
+            again. The data may have changed since; `result.resumed` says what was found.
         repeats: How often each row is predicted and scored.
         min_valid: Below this share of rows with a value the result is inconclusive.
         progress: False for none; otherwise a bar in a terminal, a line every 30 s elsewhere.
@@ -115,8 +123,10 @@ def evaluate(
             dataset_name=dataset_name or _name_of_data(data),
             settings=settings,
         )
-        with _run(run_name, {**_run_tags(predict_fn, model_id), **{k: str(v) for k, v in (tags or {}).items()}}) as run:
-            return _Evaluating(plan, run).result(progress=progress, cancel=cancel)
+        found = find(resume, wanted=plan.evaluation(), run_name=run_name)
+        all_tags = {**_run_tags(predict_fn, model_id), **{k: str(v) for k, v in (tags or {}).items()}}
+        with _begun(plan, found, lambda: _run(run_name, all_tags, found.run.info.run_id if found else None)) as evaluating:
+            return evaluating.result(progress=progress, cancel=cancel)
 
 
 def _check_arguments(predict_fn: object, *, repeats: object, min_valid: object) -> None:
@@ -161,15 +171,16 @@ def _run_tags(predict_fn: Callable[..., Any] | None, model_id: str | None) -> di
 
 
 @contextlib.contextmanager
-def _run(run_name: str | None, tags: Mapping[str, str]) -> Generator[ActiveRun]:
-    """The active run, joined, or one of our own that ends with the block."""
+def _run(run_name: str | None, tags: Mapping[str, str], continued: str | None) -> Generator[ActiveRun]:
+    """The active run, joined, or one of our own that ends with the block: the one to be continued, or a new one."""
     joined = active_run()
     if joined is None:
-        with start_run(run_name=run_name, tags=tags) as run:
+        with start_run(run_id=continued, run_name=run_name, tags=tags) as run:
             try:
                 yield run
             except DataError:
-                run.store.delete_run(run.info.run_id)  # nothing was run: a run that shows nothing would only be in the way
+                if continued is None:
+                    run.store.delete_run(run.info.run_id)  # nothing was run: a run that shows nothing would only be in the way
                 raise
         return
     if run_name is not None and run_name != joined.info.run_name:
@@ -193,58 +204,89 @@ class _Plan:
     dataset_name: str
     settings: Settings
 
-    def specs(self) -> tuple[ScorerSpec, ...]:
-        return tuple(scorer.spec() for scorer in self.scorers)
+    def evaluation(self) -> Evaluation:
+        """The evaluation as it is to be, in a run still to be named."""
+        return Evaluation(
+            evaluation_id=uuid.uuid4().hex,
+            run_id="",
+            number=0,
+            created=time.time_ns() // 1_000_000,
+            scorers=tuple(scorer.spec() for scorer in self.scorers),
+            repeats=self.repeats,
+            min_valid=self.min_valid,
+            target=None if self.predict_fn is None else _name_of_target(self.predict_fn),
+            dataset_name=self.dataset_name,
+        )
 
 
-@dataclass(slots=True)
+@contextlib.contextmanager
+def _begun(plan: _Plan, found: Resumable | None, open_run: Callable[[], AbstractContextManager[ActiveRun]]) -> Generator[_Evaluating]:
+    """An evaluation whose rows are read, checked and in the store: a new one, or the one found, with what is missing pending.
+
+    Until the data has been checked a run that is resumed stays as it is. The lease is given back after the run has ended.
+    """
+    intake = Intake(data=plan.data, predict_fn=plan.predict_fn, repeats=plan.repeats, scorers=plan.scorers)
+    wanted = plan.evaluation()
+    with contextlib.ExitStack() as stack:
+        hold = stack.enter_context(Hold())
+        if found is not None:
+            hold.take(found.store, found.run.info.run_id, alone=True)
+        if found is None or found.evaluation is None:
+            run = stack.enter_context(open_run())
+            hold.take(run.store, run.info.run_id, alone=False)
+            evaluation = run.store.create_evaluation(replace(wanted, run_id=run.info.run_id))
+            total, resumed = _kept(run.store, evaluation, intake, hold), None
+        else:
+            old = found.evaluation
+            evaluation = replace(wanted, evaluation_id=old.evaluation_id, run_id=old.run_id, number=old.number, created=old.created)
+            staging = stack.enter_context(found.store.staging(old.evaluation_id))
+            staging.add(hold.beating(intake.rows()))
+            intake.check()
+            run = stack.enter_context(open_run())
+            resumed = staging.settle(evaluation)
+            total = resumed.redone + resumed.rescored + resumed.added
+            say(f"resuming run {run.info.run_name!r} ({run.info.run_id[:8]}): {resumed}")
+        yield _Evaluating(plan=plan, run=run, hold=hold, evaluation=evaluation, total=total, digest=intake.digest, resumed=resumed)
+
+
+def _kept(store: Store, evaluation: Evaluation, intake: Intake, hold: Hold) -> int:
+    """Reads and checks all rows, and writes them as pending; how many there are."""
+    try:
+        total = store.add_rows(evaluation.evaluation_id, hold.beating(intake.rows()))
+        intake.check()
+    except BaseException:
+        store.discard_evaluation(evaluation.evaluation_id)
+        raise
+    return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Evaluating:
     """One evaluation in work."""
 
     plan: _Plan
     run: ActiveRun
-    store: Store = field(init=False)
-    evaluation: Evaluation = field(init=False)
-    digest: RunningDigest = field(default_factory=RunningDigest)
+    hold: Hold
+    evaluation: Evaluation
+    total: int
+    """Rows that have something to be done."""
+    digest: RunningDigest
+    resumed: Resumed | None
 
-    def __post_init__(self) -> None:
-        self.store = self.run.store
+    @property
+    def store(self) -> Store:
+        return self.run.store
 
     def result(self, *, progress: bool | None, cancel: Flag | None) -> EvaluationResult:
-        self.evaluation = self.store.create_evaluation(
-            Evaluation(
-                evaluation_id=uuid.uuid4().hex,
-                run_id=self.run.info.run_id,
-                number=0,
-                created=time.time_ns() // 1_000_000,
-                scorers=self.plan.specs(),
-                repeats=self.plan.repeats,
-                min_valid=self.plan.min_valid,
-                target=None if self.plan.predict_fn is None else _name_of_target(self.plan.predict_fn),
-                dataset_name=self.plan.dataset_name,
-            )
-        )
-        total = self._keep_rows()
         try:
-            self._work(total, progress=progress, cancel=cancel)
+            self._work(progress=progress, cancel=cancel)
         except StoreError:
             raise  # what cannot be written cannot be summed up either
         except BaseException as error:
             self._finish(RowState.PENDING if isinstance(error, Exception) else RowState.CANCELLED)
             raise
         summary = self._finish(RowState.CANCELLED)
-        return EvaluationResult(self.store, self.run.info, self.evaluation, summary)
-
-    def _keep_rows(self) -> int:
-        """Reads and checks all rows, and writes them as pending; returns how many there are."""
-        reading = _Reading(self.plan, self.digest)
-        try:
-            total = self.store.add_rows(self.evaluation.evaluation_id, reading.rows())
-            reading.check()
-        except BaseException:
-            self.store.discard_evaluation(self.evaluation.evaluation_id)
-            raise
-        return total
+        return EvaluationResult(self.store, self.run.info, self.evaluation, summary, self.resumed)
 
     def _target(self, recorder: Recorder) -> engine.Target:
         predict_fn = self.plan.predict_fn
@@ -265,9 +307,9 @@ class _Evaluating:
             lives_here=lambda trace_id: _lives_in(self.store, trace_id, info.experiment_id),
         )
 
-    def _work(self, total: int, *, progress: bool | None, cancel: Flag | None) -> None:
+    def _work(self, *, progress: bool | None, cancel: Flag | None) -> None:
         recorder = self._recorder()
-        counts = Counts(total)
+        counts = Counts(self.total)
         stop = cancel or Flag()
         happening = engine.run(
             self.store.pending(self.evaluation.evaluation_id),
@@ -280,8 +322,9 @@ class _Evaluating:
         shown = 0.0
         with contextlib.closing(happening), display(progress) as screen, Interruption(stop) as interruption:
             for events in happening:
+                self.hold.beat()
                 if events:
-                    self.store.record(self.evaluation.evaluation_id, events)
+                    self.store.record(self.evaluation.evaluation_id, events, lease=self.hold.lease)
                     counts.count(events)
                 if time.monotonic() - shown >= PROGRESS_INTERVAL:
                     screen.show(counts)
@@ -291,13 +334,14 @@ class _Evaluating:
             interruption.raise_if_received()
 
     def _finish(self, unfinished: RowState) -> Summary:
-        """Names the state of what was not reached, and sums up; also after Ctrl-C."""
+        """Names the state of what was not reached, and sums up; also after Ctrl-C, but not where another process has taken over."""
+        self.hold.renew()
         evaluation_id = self.evaluation.evaluation_id
         self.store.finish_evaluation(evaluation_id, unfinished=unfinished, dataset_digest=self.digest.value)
         summary = summarise(
             self.evaluation,
             self.store.state_counts(evaluation_id),
-            self.store.verdicts(evaluation_id, brief=True),
+            self.hold.beating(self.store.verdicts(evaluation_id, brief=True)),
             aggregations={scorer.name: tuple(scorer.aggregations or ("mean",)) for scorer in self.plan.scorers},
         )
         self.store.finish_evaluation(evaluation_id, unfinished=unfinished, summary=summary.to_dict())
@@ -321,78 +365,6 @@ def _worst_of(store: Store, run_id: str) -> Summary:
 def _lives_in(store: Store, trace_id: str, experiment_id: str) -> bool:
     trace = store.trace(trace_id)
     return trace is not None and trace.info.experiment_id == experiment_id
-
-
-def _call_check(predict_fn: Callable[..., Any]) -> Callable[[Row], Problem | None]:
-    """Whether a row's inputs can be given to the function: by binding, or, for an endpoint, by making the payload."""
-    if not isinstance(predict_fn, EndpointFunction):
-        return call_checker(predict_fn)
-
-    def check(row: Row) -> Problem | None:
-        why = predict_fn.check(row.inputs)
-        return Problem(row=row.key.row, message=why) if why else None
-
-    return check
-
-
-@dataclass(slots=True)
-class _Reading:
-    """One pass over the data: rows for the store, problems for the caller."""
-
-    plan: _Plan
-    digest: RunningDigest
-    problems: list[Problem] = field(default_factory=list[Problem])
-    count: int = 0
-    rows_seen: int = 0
-    missing: dict[str, int] = field(default_factory=dict[str, int])
-    """Per scorer, the rows that it cannot grade."""
-    reasons: dict[str, str] = field(default_factory=dict[str, str])
-
-    def rows(self) -> Generator[Row]:
-        predict_fn = self.plan.predict_fn
-        check = _call_check(predict_fn) if predict_fn is not None else None
-        for item in read(self.plan.data, predicting=predict_fn is not None, repeats=self.plan.repeats):
-            if isinstance(item, Problem):
-                self._note(item)
-                continue
-            problem = check(item) if item.key.repeat == 0 and check is not None else None
-            told = [problem] if problem is not None else []
-            if item.key.repeat == 0:
-                told += [Problem(row=item.key.row, message=why) for why in self._scorers_problems(item)]
-            for mistake in told:
-                self._note(mistake)
-            if not self.count:
-                self._count_missing(item)
-                self.digest.add(item)
-                yield item
-
-    def _scorers_problems(self, row: Row) -> list[str]:
-        """What is wrong with the row in a scorer's eyes; told once where several say the same."""
-        found = (scorer.problem(row) for scorer in self.plan.scorers)
-        return list(dict.fromkeys(why for why in found if why is not None))
-
-    def _count_missing(self, row: Row) -> None:
-        self.rows_seen += 1
-        for scorer in self.plan.scorers:
-            why = scorer.missing(row)
-            if why is not None:
-                self.missing[scorer.name] = self.missing.get(scorer.name, 0) + 1
-                self.reasons[scorer.name] = why
-
-    def _note(self, problem: Problem) -> None:
-        self.count += 1
-        if len(self.problems) < DataError.LISTED:
-            self.problems.append(problem)
-
-    def check(self) -> None:
-        """Raises what is wrong with the data as a whole, everything at once."""
-        for name, count in self.missing.items():
-            if count == self.rows_seen and not self.count:
-                self._note(Problem(message=f"scorer {name!r} can grade none of the rows: {self.reasons[name]}"))
-        if not self.rows_seen and not self.count:
-            self._note(Problem(message="there are no rows"))
-        if self.count:
-            raise DataError(self.problems, self.count)
 
 
 def results_of(run_id: str) -> list[EvaluationResult]:

@@ -15,7 +15,10 @@ from evalpoint.entities import (
     Event,
     Experiment,
     Feedback,
+    Lease,
     Metric,
+    Reply,
+    Resumed,
     Row,
     RowKey,
     RowState,
@@ -26,7 +29,7 @@ from evalpoint.entities import (
     Verdict,
 )
 
-__all__ = ["Clock", "Credentials", "Grader", "Recorder", "Recording", "RowRecord", "Store", "Subject", "VerdictRecord"]
+__all__ = ["Clock", "Credentials", "Grader", "Recorder", "Recording", "RowRecord", "Staging", "Store", "Subject", "Task", "VerdictRecord"]
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
@@ -40,6 +43,17 @@ class Subject:
     outputs: Any
     expectations: Mapping[str, Any]
     trace: Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A row, and what of it is there already."""
+
+    row: Row
+    reply: Reply | None = None
+    """The committed answer: nothing is predicted."""
+    answered: frozenset[str] = frozenset()
+    """The scorers whose verdicts stand."""
 
 
 class Credentials(Protocol):
@@ -141,6 +155,19 @@ class VerdictRecord:
     verdict: Verdict
 
 
+class Staging(Protocol):
+    """The rows of the data beside those of an evaluation that is to be continued. Until `settle` nothing changes."""
+
+    def add(self, rows: Iterable[Row]) -> int:
+        """Compares rows as they come; how many there were."""
+        ...
+
+    def settle(self, evaluation: Evaluation) -> Resumed:
+        """Makes the evaluation what it is now to be, in one transaction: its rows are those that were added, what is missing of them is
+        pending, and its run is RUNNING."""
+        ...
+
+
 class Store(Protocol):
     """Where experiments, runs, rows, traces and assessments live. Every method may be called from any thread."""
 
@@ -160,6 +187,9 @@ class Store(Protocol):
     ) -> list[Run]: ...
     def end_run(self, run_id: str, status: RunStatus, end_time: int | None) -> None: ...
     def delete_run(self, run_id: str) -> None: ...
+    def take_lease(self, run_id: str, *, alone: bool) -> Lease: ...
+    def renew_lease(self, lease: Lease) -> None: ...
+    def release_lease(self, lease: Lease) -> None: ...
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None: ...
     def log_metrics(self, run_id: str, metrics: Iterable[Metric]) -> None: ...
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None: ...
@@ -167,10 +197,12 @@ class Store(Protocol):
     # evaluations and their rows
     def create_evaluation(self, evaluation: Evaluation) -> Evaluation: ...
     def evaluations(self, run_id: str) -> list[Evaluation]: ...
+    def last_evaluation(self, experiment_id: str, *, like: Evaluation | None = None, run_name: str | None = None) -> Evaluation | None: ...
     def add_rows(self, evaluation_id: str, rows: Iterable[Row]) -> int: ...
     def discard_evaluation(self, evaluation_id: str) -> None: ...
-    def pending(self, evaluation_id: str) -> Iterator[Row]: ...
-    def record(self, evaluation_id: str, events: Sequence[Event]) -> None: ...
+    def staging(self, evaluation_id: str) -> AbstractContextManager[Staging]: ...
+    def pending(self, evaluation_id: str) -> Iterator[Task]: ...
+    def record(self, evaluation_id: str, events: Sequence[Event], *, lease: Lease | None = None) -> None: ...
     def finish_evaluation(
         self, evaluation_id: str, *, unfinished: RowState, dataset_digest: str | None = None, summary: Mapping[str, Any] | None = None
     ) -> int: ...

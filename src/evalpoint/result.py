@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from evalpoint.destination import default_uri
-from evalpoint.entities import Evaluation, Feedback, RowState, RunInfo, Spent, Verdict
+from evalpoint.entities import Evaluation, Feedback, Resumed, RowState, RunInfo, Spent, Verdict
 from evalpoint.errors import GateFailed, Inconclusive, MissingExtra
 from evalpoint.formats.plain import dump_json
 from evalpoint.protocols import RowRecord, Store
@@ -39,12 +39,14 @@ ROWS_NAMED = 5
 class EvaluationResult:
     """The outcome of one `evaluate`. `len()` is rows times repeats, always."""
 
-    def __init__(self, store: Store, run: RunInfo, evaluation: Evaluation, summary: Summary) -> None:
+    def __init__(self, store: Store, run: RunInfo, evaluation: Evaluation, summary: Summary, resumed: Resumed | None = None) -> None:
         self._store = store
         self._run = run
         self._evaluation = evaluation
         self.summary = summary
         """The figures with their counts, one tally per metric."""
+        self.resumed = resumed
+        """What a resume found: how many rows were kept, redone, rescored, added, removed, reordered. None for an evaluation that is new."""
 
     @property
     def run_id(self) -> str:

@@ -28,7 +28,7 @@ from evalpoint.entities import (
     Verdict,
 )
 from evalpoint.errors import Stalled
-from evalpoint.protocols import Subject
+from evalpoint.protocols import Subject, Task
 from evalpoint.settings import Settings
 from evalpoint.tracing import Recorder, start_span
 
@@ -51,8 +51,8 @@ class Code:
         return Verdict() if answer is None else Verdict(feedback=(Feedback(name=self.name, value=answer),))
 
 
-def rows(count: int) -> Iterator[Row]:
-    return (Row(key=RowKey(i), inputs={"n": i}) for i in range(count))
+def rows(count: int) -> Iterator[Task]:
+    return (Task(row=Row(key=RowKey(i), inputs={"n": i})) for i in range(count))
 
 
 def events_of(function: Any, graders: Any = (), count: int = 5, **settings: Any) -> list[Any]:
@@ -220,10 +220,10 @@ def test_no_more_rows_are_read_than_fit_between_the_pools() -> None:
     read: list[int] = []
     go = threading.Event()
 
-    def counted() -> Iterator[Row]:
-        for row in rows(500):
-            read.append(row.key.row)
-            yield row
+    def counted() -> Iterator[Task]:
+        for task in rows(500):
+            read.append(task.row.key.row)
+            yield task
 
     happened = run(
         counted(), target=Live(name="f", call=lambda n: n), graders=[Code("a", lambda s: go.wait(5) and 1)], recorder=RECORDER,
@@ -247,7 +247,7 @@ def test_scorers_get_copies_and_rows_are_not_shared() -> None:
 
     row = Row(key=RowKey(0), inputs={"n": 1, "items": [1, 2]})
     happened = run(
-        [row],
+        [Task(row=row)],
         target=Live(name="f", call=greedy),
         graders=[Code("a", lambda s: len(s.inputs["items"]))],
         recorder=RECORDER,
@@ -357,12 +357,34 @@ def test_cancel_finishes_what_is_in_work() -> None:
 
 def test_given_answers_are_not_predicted() -> None:
     """A sheet's rows go straight to the scorers."""
-    given = [Row(key=RowKey(i), inputs={"n": i}, given=Given(outputs=i)) for i in range(3)]
+    given = [Task(row=Row(key=RowKey(i), inputs={"n": i}, given=Given(outputs=i))) for i in range(3)]
     happened = run(
         given, target=Sheet(reply=RECORDER.given), graders=[Code("a", lambda s: s.outputs)], recorder=RECORDER, settings=Settings()
     )
     events = [e for b in happened for e in b]
     assert states(events) == {0: "ok", 1: "ok", 2: "ok"}
+
+
+def test_only_what_is_missing_is_asked() -> None:
+    """A row that comes with its answer is not predicted, scorers whose verdicts stand are not asked, and the end counts all of them."""
+    trace = RECORDER.given(Row(key=RowKey(0), inputs={"n": 0}, given=Given(outputs=0))).trace
+    asked: list[tuple[str, int]] = []
+
+    def grader(name: str) -> Code:
+        return Code(name, lambda s: asked.append((name, s.outputs)) or (1 / 0 if s.outputs == 20 else 1))
+
+    def task(row: int, *answered: str) -> Task:
+        reply = Reply(outputs=row * 10, trace=trace, adopted=True)
+        return Task(row=Row(key=RowKey(row), inputs={"n": row}), reply=reply, answered=frozenset(answered))
+
+    tasks = [task(0, "a", "b"), task(1, "a"), task(2, "b"), task(3), Task(row=Row(key=RowKey(4), inputs={"n": 4}))]
+    happened = run(
+        tasks, target=Live(name="f", call=lambda n: n * 10), graders=[grader("a"), grader("b")], recorder=RECORDER, settings=Settings()
+    )
+    events = [e for b in happened for e in b]
+    assert [e.key.row for e in events if isinstance(e, Predicted)] == [4]
+    assert sorted(asked) == [("a", 20), ("a", 30), ("a", 40), ("b", 10), ("b", 30), ("b", 40)]
+    assert states(events) == {0: "ok", 1: "ok", 2: "judge_error", 3: "ok", 4: "ok"}
 
 
 def test_nothing_to_do() -> None:

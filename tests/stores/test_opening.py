@@ -287,7 +287,7 @@ def work(thread):
     info = RunInfo(run_id=name, experiment_id=experiment.experiment_id, run_name=name, status=RunStatus.RUNNING, start_time=1)
     store.create_run(Run(info=info))
     store.create_evaluation(Evaluation(evaluation_id=name, run_id=name, number=1, created=1, scorers=()))
-    store.add_rows(name, (Row(key=RowKey(n), inputs={"q": n}, digest="d") for n in range(each)))
+    store.add_rows(name, (Row(key=RowKey(n), inputs={"q": n}, digest=f"d{n}") for n in range(each)))
     for n in range(each):
         failure = Failure(state=RowState.TIMEOUT, error=AssessmentError("T"))
         store.record(name, [Predicted(key=RowKey(n), prediction=failure), Finished(key=RowKey(n), state=RowState.TIMEOUT)])

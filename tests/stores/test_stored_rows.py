@@ -69,7 +69,7 @@ def test_a_row_comes_back_as_it_went_in(
         make_row(2, 0, given=Given(outputs={"text": "A"}, trace=make_trace("tr-given"))),
     ]
     assert store.add_rows("ev-1", iter(rows)) == 4
-    assert list(store.pending("ev-1")) == rows
+    assert [task.row for task in store.pending("ev-1")] == rows
     assert [record.row for record in store.rows("ev-1")] == rows
 
 
@@ -107,7 +107,7 @@ def test_pending_leaves_out_what_is_finished_meanwhile(store: SqliteStore, make_
         reply = Reply(outputs="A", trace=make_trace(f"tr-{row}"))
         store.record("ev-1", [Predicted(key=RowKey(row), prediction=reply), Finished(key=RowKey(row), state=RowState.OK)])
 
-    for row in store.pending("ev-1"):
+    for row in (task.row for task in store.pending("ev-1")):
         seen.append(row.key.row)
         if row.key.row == 0:
             other = threading.Thread(target=lambda: [finish(number) for number in range(300, 350)])
@@ -117,14 +117,14 @@ def test_pending_leaves_out_what_is_finished_meanwhile(store: SqliteStore, make_
             finish(row.key.row)
     assert seen == [number for number in range(450) if not 300 <= number < 350]
     assert store.state_counts("ev-1") == {RowState.OK: 55, RowState.PENDING: 395}
-    assert next(store.pending("ev-1")).key.row == 5
+    assert next(store.pending("ev-1")).row.key.row == 5
 
 
 def test_a_row_in_scoring_is_pending_still(store: SqliteStore, make_evaluation: MakeEvaluation, make_trace: MakeTrace) -> None:
     """An answer alone is no final state: the row's scorers are yet to be asked."""
     make_evaluation(rows=1)
     store.record("ev-1", [Predicted(key=RowKey(0), prediction=Reply(outputs=1, trace=make_trace()))])
-    assert [row.key.row for row in store.pending("ev-1")] == [0]
+    assert [task.row.key.row for task in store.pending("ev-1")] == [0]
     (record,) = store.rows("ev-1")
     assert (record.state, record.predicted, record.outputs) == (RowState.PENDING, True, 1)
 
@@ -228,3 +228,31 @@ def test_values_that_no_json_has_are_kept(store: SqliteStore, make_evaluation: M
     first, second = store.rows("ev-1")
     assert first.outputs == [float("inf"), [1, 2]]
     assert "not kept" in second.outputs
+
+
+@pytest.mark.parametrize(
+    ("finish", "found"),
+    [
+        (lambda store: None, True),
+        (lambda store: store.finish_evaluation("ev-1", unfinished=RowState.OK, summary={}), False),
+        (lambda store: store.finish_evaluation("ev-1", unfinished=RowState.TARGET_ERROR, summary={}), False),
+        (lambda store: store.finish_evaluation("ev-1", unfinished=RowState.TARGET_ERROR), True),
+        (lambda store: store.finish_evaluation("ev-1", unfinished=RowState.CANCELLED, summary={}), True),
+        (lambda store: store.finish_evaluation("ev-1", unfinished=RowState.PENDING, summary={}), True),
+    ],
+    ids=["begun", "complete", "failed", "not summed up", "cancelled", "pending"],
+)
+def test_the_last_unfinished_evaluation(
+    store: SqliteStore, make_evaluation: MakeEvaluation, make_trace: MakeTrace, finish: Callable[[SqliteStore], object], found: bool
+) -> None:
+    """Unfinished is what has no figures, or rows that were not reached; failed rows have been."""
+    evaluation = make_evaluation(rows=1)
+    store.record("ev-1", [Predicted(key=RowKey(0), prediction=Reply(outputs=1, trace=make_trace()))])
+    finish(store)
+    experiment_id = store.experiments()[0].experiment_id
+    like = store.last_evaluation(experiment_id, like=evaluation)
+    assert (like is not None) is found
+    last = store.last_evaluation(experiment_id)
+    assert last is not None
+    assert last.evaluation_id == "ev-1"
+    assert store.last_evaluation(experiment_id, run_name="another") is None

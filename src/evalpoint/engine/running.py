@@ -15,7 +15,7 @@ from evalpoint.engine.loop import AsyncLoop
 from evalpoint.engine.workers import Job, Pool
 from evalpoint.entities import Event, Failure, Finished, Predicted, Reply, Row, RowKey, RowState, Scored
 from evalpoint.errors import Stalled
-from evalpoint.protocols import Grader, Recorder, Subject
+from evalpoint.protocols import Grader, Recorder, Subject, Task
 from evalpoint.settings import Settings
 
 __all__ = ["run"]
@@ -29,7 +29,7 @@ ABANDONED = 2
 
 
 def run(
-    rows: Iterable[Row],
+    tasks: Iterable[Task],
     *,
     target: Target,
     graders: Sequence[Grader],
@@ -38,16 +38,17 @@ def run(
     cancel: Flag | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Sequence[Event], None, None]:
-    """Predicts and scores the rows, and yields what happened in batches, on the caller's thread.
+    """Predicts and scores what is missing of the rows, and yields what happened in batches, on the caller's thread.
 
     Asking for the next batch acknowledges the last: a row's scorers are asked only after the batch with its `Predicted`
     has been taken care of. An empty batch is a heartbeat. Closing the generator ends the workers. Every row that was
-    taken from `rows` ends with one `Finished`, unless the generator is closed or `cancel` is set before.
+    taken from `tasks` ends with one `Finished`, unless the generator is closed or `cancel` is set before. One that comes with
+    its answer goes straight to the scorers that have not given a verdict; the verdicts that stand are taken to be no failures.
 
     A call that is not back by its deadline is abandoned: its row goes on without it, and what it may still return is dropped.
 
     Args:
-        rows: Read as they are needed, on the caller's thread.
+        tasks: Read as they are needed, on the caller's thread.
         target: Who answers.
         graders: Who scores; none is fine.
         recorder: Opens a recording around every call.
@@ -60,9 +61,12 @@ def run(
     """
     engine = _Engine(target=target, graders=tuple(graders), recorder=recorder, settings=settings, clock=clock)
     try:
-        yield from engine.events(iter(rows), cancel or Flag())
+        yield from engine.events(iter(tasks), cancel or Flag())
     finally:
         engine.close()
+
+
+Told = Predicted | Scored | Finished
 
 
 @dataclass(slots=True)
@@ -75,6 +79,11 @@ class _InWork:
     failed: bool = False
 
 
+def _in_work(row: Row, reply: Reply, missing: Sequence[Grader]) -> _InWork:
+    subject = Subject(inputs=row.inputs, outputs=reply.outputs, expectations=row.expectations, trace=reply.trace)
+    return _InWork(subject, deque(missing), len(missing))
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     """A call that is under way, or waits for a worker: until when, and what to tell when it is not back by then."""
@@ -82,11 +91,8 @@ class _Call:
     job: Job
     pool: Pool
     limit: float | None
-    late: Callable[[float], Predicted | Scored]
+    late: Callable[[float], Told]
     """Given the seconds it may take: what is told in its place."""
-
-
-Told = Predicted | Scored
 
 
 @dataclass(slots=True)
@@ -122,15 +128,15 @@ class _Engine:
         self.scorers.close()
         self.loop.__exit__(None, None, None)
 
-    def events(self, rows: Iterator[Row], cancel: Flag) -> Iterator[Sequence[Event]]:
+    def events(self, tasks: Iterator[Task], cancel: Flag) -> Iterator[Sequence[Event]]:
         more = True
         while True:
             while more and self._has_room():
-                row = None if cancel.is_set() else next(rows, None)
-                if row is None:
+                task = None if cancel.is_set() else next(tasks, None)
+                if task is None:
                     more = False
                 else:
-                    self._begin(row)
+                    self._begin(task)
             if not (self.predicting or self.scoring):
                 return
             arrived = self._arrived()
@@ -173,10 +179,9 @@ class _Engine:
                     yield Finished(key=item.key, state=state)
                 case Reply() if not self.graders:
                     yield Finished(key=item.key, state=RowState.OK)
-                case Reply(outputs=outputs, trace=trace):
-                    subject = Subject(inputs=row.inputs, outputs=outputs, expectations=row.expectations, trace=trace)
-                    self.scoring[item.key] = _InWork(subject, deque(self.graders), len(self.graders))
-        else:
+                case Reply() as reply:
+                    self.scoring[item.key] = _in_work(row, reply, self.graders)
+        elif isinstance(item, Scored):
             del self.calls[item.key, item.scorer]
             work = self.scoring[item.key]
             work.unanswered -= 1
@@ -184,17 +189,32 @@ class _Engine:
             if not work.unanswered:
                 del self.scoring[item.key]
                 yield Finished(key=item.key, state=RowState.JUDGE_ERROR if work.failed else RowState.OK)
+        else:
+            del self.scoring[item.key]
 
     def _go_on(self, item: Told) -> None:
         """What follows on an event that has been taken care of: the row's first scorers, or its next one."""
         work = self.scoring.get(item.key)
         if work is None:
             return
-        for _ in range(self._lanes() if isinstance(item, Predicted) else 1):
-            if work.waiting:
-                self._ask(item.key, work.subject, work.waiting.popleft())
+        self._ask_next(item.key, work, self._lanes() if isinstance(item, Predicted) else 1)
 
-    def _begin(self, row: Row) -> None:
+    def _ask_next(self, key: RowKey, work: _InWork, count: int) -> None:
+        for _ in range(min(count, len(work.waiting))):
+            self._ask(key, work.subject, work.waiting.popleft())
+
+    def _begin(self, task: Task) -> None:
+        if task.reply is None:
+            self._predict(task.row)
+            return
+        missing = [grader for grader in self.graders if grader.name not in task.answered]
+        work = self.scoring[task.row.key] = _in_work(task.row, task.reply, missing)
+        if missing:
+            self._ask_next(task.row.key, work, self._lanes())
+        else:
+            self.inbox.put(Finished(key=task.row.key, state=RowState.OK))
+
+    def _predict(self, row: Row) -> None:
         self.predicting[row.key] = row
 
         def ask() -> Predicted:

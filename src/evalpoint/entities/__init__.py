@@ -24,7 +24,7 @@ from evalpoint.entities.row import (
     Spent,
     Verdict,
 )
-from evalpoint.entities.run import Evaluation, Experiment, Metric, Run, RunData, RunInfo, RunStatus, ScorerSpec
+from evalpoint.entities.run import Evaluation, Experiment, Lease, Metric, Resumed, Run, RunData, RunInfo, RunStatus, ScorerSpec
 from evalpoint.entities.trace import (
     Span,
     SpanEvent,
@@ -52,10 +52,12 @@ __all__ = [
     "Feedback",
     "Finished",
     "Given",
+    "Lease",
     "Metric",
     "Predicted",
     "Prediction",
     "Reply",
+    "Resumed",
     "Row",
     "RowKey",
     "RowState",

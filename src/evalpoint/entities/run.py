@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-__all__ = ["Evaluation", "Experiment", "Metric", "Run", "RunData", "RunInfo", "RunStatus", "ScorerSpec"]
+__all__ = ["Evaluation", "Experiment", "Lease", "Metric", "Resumed", "Run", "RunData", "RunInfo", "RunStatus", "ScorerSpec"]
 
 
 class RunStatus(str, Enum):
@@ -62,6 +62,20 @@ class Run:
 
     info: RunInfo
     data: RunData = RunData()
+    interrupted: bool = False
+    """Its status is RUNNING, but the process that worked on it is gone: it can be resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to write to a run: one process has it, for as long as it renews it. Times are milliseconds since the epoch."""
+
+    lease_id: str
+    run_id: str
+    pid: int
+    host: str
+    since: int
+    expires: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +108,46 @@ class Evaluation:
     dataset_digest: str | None = None
     summary: Mapping[str, Any] | None = None
     """The final figures as plain JSON; None while it runs and after a kill."""
+
+    @property
+    def fingerprint(self) -> tuple[object, ...]:
+        """Equal for evaluations of the same thing: target, scorers by name, name of the data, repeats."""
+        return (self.target, frozenset(scorer.name for scorer in self.scorers), self.dataset_name, self.repeats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """How a resumed evaluation found its data. Counts are of rows times repeats; each row of the data is one of the first four."""
+
+    kept: int = 0
+    """Complete: nothing is asked."""
+    redone: int = 0
+    """There before, and predicted now: without an answer, or with other inputs or another given answer than before."""
+    rescored: int = 0
+    """With an answer that stays, and one or more scorers to ask."""
+    added: int = 0
+    """New in the data."""
+    removed: int = 0
+    """No longer in the data."""
+    edited: int = 0
+    """Of those redone: with other inputs or another given answer than before."""
+    reordered: int = 0
+    """Of those that were there before: at another place among each other."""
+    scorers_added: tuple[str, ...] = ()
+    scorers_removed: tuple[str, ...] = ()
+    target_before: str | None = None
+    target: str | None = None
+
+    @property
+    def target_changed(self) -> bool:
+        return self.target_before != self.target
+
+    def __str__(self) -> str:
+        """All of it in one line, for people."""
+        counts = [f"{count:,} {name}" for name in ("rescored", "added", "removed", "edited", "reordered") if (count := getattr(self, name))]
+        said = [", ".join([f"{self.kept:,} rows kept", f"{self.redone:,} redone", *counts])]
+        said += [f"scorers added: {', '.join(self.scorers_added)}"] if self.scorers_added else []
+        said += [f"scorers removed: {', '.join(self.scorers_removed)}"] if self.scorers_removed else []
+        if self.target_changed:
+            said.append(f"the target was {self.target_before or 'an answer sheet'} and is now {self.target or 'an answer sheet'}")
+        return "; ".join(said)

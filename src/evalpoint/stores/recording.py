@@ -24,7 +24,7 @@ from evalpoint.entities import (
 from evalpoint.errors import StoreError
 from evalpoint.stores.assessments import SOURCE_RUN, Placed, Stamp, expectations_for, insert_assessment, write_error
 from evalpoint.stores.text import as_count, load, write_json
-from evalpoint.stores.traces import add_trace_tags, has_trace, link_trace, write_trace
+from evalpoint.stores.traces import change_trace_tags, has_trace, link_trace, write_trace
 
 __all__ = ["record"]
 
@@ -124,7 +124,7 @@ def _write_row_trace(connection: sqlite3.Connection, place: _Place, key: RowKey,
     if adopted and has_trace(connection, trace_id):
         link_trace(connection, trace_id, place.run_id)
         if tags:
-            add_trace_tags(connection, trace_id, tags)
+            change_trace_tags(connection, trace_id, tags)
     else:
         write_trace(connection, trace, stamp, experiment_id=place.experiment_id, run_id=place.run_id, tags=tags)
     if row[0] != "{}":

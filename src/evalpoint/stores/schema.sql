@@ -21,6 +21,19 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_experiment ON runs (experiment_id, start_time);
 CREATE INDEX runs_by_name ON runs (run_name);
 
+-- One row per evaluation in work: who writes to the run, until when unless renewed. One that outlives its process tells of a kill.
+CREATE TABLE leases (
+    lease_id  TEXT    PRIMARY KEY NOT NULL CHECK (lease_id <> ''),
+    run_id    TEXT    NOT NULL REFERENCES runs ON DELETE CASCADE,
+    owner     TEXT    NOT NULL, -- random, made once per process: a pid is used again
+    pid       INTEGER NOT NULL,
+    host      TEXT    NOT NULL,
+    pid_space TEXT    NOT NULL, -- which pids can be compared: containers may share a host's name and not its processes
+    since     INTEGER NOT NULL,
+    expires   INTEGER NOT NULL
+);
+CREATE INDEX leases_by_run ON leases (run_id);
+
 -- One row per parameter of a run. Written once: a second value for the same key is refused, so that what was tried stays true.
 CREATE TABLE params (
     run_id TEXT NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -105,8 +118,9 @@ CREATE TABLE rows (
     state               TEXT    NOT NULL DEFAULT 'pending'
         CHECK (state IN ('ok', 'judge_error', 'target_error', 'timeout', 'skipped_budget', 'cancelled', 'pending')),
     request_id          TEXT,
-    digest              TEXT    NOT NULL, -- of the inputs; with `occurrence` the row's identity where it has no request_id
-    occurrence          INTEGER NOT NULL CHECK (occurrence >= 0),
+    identity            TEXT    NOT NULL, -- what it is known by when the data comes again: its request_id, else its digest and occurrence
+    digest              TEXT    NOT NULL, -- of the inputs
+    occurrence          INTEGER NOT NULL CHECK (occurrence >= 0), -- the how-manieth among rows with equal inputs
     given_digest        TEXT,             -- of the answer that came with the data, so that a resume sees it change
     expectations_digest TEXT,             -- of expectations and tags: when only they change, only the scorers are asked again
     trace_id            TEXT    REFERENCES traces,
@@ -129,6 +143,8 @@ CREATE TABLE rows (
     CHECK (given_trace IS NULL OR given_outputs IS NOT NULL)
 );
 CREATE INDEX rows_by_state ON rows (evaluation_id, state, row, repeat);
+-- Everything that a resume compares, so that it reads no row that has stayed as it was.
+CREATE INDEX rows_by_identity ON rows (evaluation_id, identity, repeat, row, digest, given_digest, expectations_digest);
 
 -- One row per row of the data, repeat and scorer that was asked and has answered: its verdict, and what it cost.
 CREATE TABLE verdicts (
@@ -143,8 +159,20 @@ CREATE TABLE verdicts (
     output_tokens INTEGER NOT NULL DEFAULT 0,
     cost          REAL,                       -- US dollars; NULL where no price is known, which is not 0
     PRIMARY KEY (evaluation_id, row, repeat, scorer),
-    FOREIGN KEY (evaluation_id, row, repeat) REFERENCES rows (evaluation_id, row, repeat) ON DELETE CASCADE,
+    FOREIGN KEY (evaluation_id, row, repeat) REFERENCES rows (evaluation_id, row, repeat)
+        ON DELETE CASCADE ON UPDATE CASCADE, -- a resume gives rows new numbers where the data has a new order
     CHECK (error IS NULL OR outcome = 'failed')
+) WITHOUT ROWID;
+
+-- One row per evaluation and scorer whose verdicts a resume has taken back, because their rows have changed: what they cost stays spent.
+CREATE TABLE withdrawn (
+    evaluation_id TEXT    NOT NULL REFERENCES evaluations ON DELETE CASCADE,
+    scorer        TEXT    NOT NULL,
+    calls         INTEGER NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cost          REAL, -- US dollars; NULL where no price is known
+    PRIMARY KEY (evaluation_id, scorer)
 ) WITHOUT ROWID;
 
 -- One row per assessment of a trace: feedback by a scorer, a judge or a person; or an expectation.
@@ -172,7 +200,8 @@ CREATE TABLE assessments (
     position            INTEGER,                     -- among the verdict's feedback, from 0; NULL for one that only tells of a scorer's error
     passed              INTEGER CHECK (passed IN (0, 1)), -- what pass_if says; NULL without one
     PRIMARY KEY (trace_id, assessment_id),
-    FOREIGN KEY (evaluation_id, row, repeat, scorer) REFERENCES verdicts (evaluation_id, row, repeat, scorer) ON DELETE CASCADE,
+    FOREIGN KEY (evaluation_id, row, repeat, scorer) REFERENCES verdicts (evaluation_id, row, repeat, scorer)
+        ON DELETE CASCADE ON UPDATE CASCADE,
     CHECK (value IS NOT NULL OR error IS NOT NULL),
     CHECK (kind = 'feedback' OR value IS NOT NULL)
 );

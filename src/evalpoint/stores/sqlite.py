@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from evalpoint.entities import (
@@ -16,23 +14,21 @@ from evalpoint.entities import (
     AssessmentError,
     Evaluation,
     Event,
-    Experiment,
     Feedback,
-    Metric,
+    Lease,
     Row,
     RowKey,
     RowState,
-    Run,
-    RunStatus,
     Spent,
     Trace,
 )
 from evalpoint.errors import ConfigurationError
-from evalpoint.formats import new_assessment_id
-from evalpoint.protocols import Clock, RowRecord, VerdictRecord
-from evalpoint.stores import assessments, evaluations, experiments, migrations, recording, traces
+from evalpoint.protocols import Clock, RowRecord, Staging, Task, VerdictRecord
+from evalpoint.stores import assessments, evaluations, experiments, leases, migrations, recording, traces
 from evalpoint.stores.connections import Connections
 from evalpoint.stores.filters import Search, experiment_key
+from evalpoint.stores.runs import Runs
+from evalpoint.stores.staging import Staged
 from evalpoint.stores.translation import translated
 
 __all__ = ["SqliteStore", "open_store"]
@@ -45,12 +41,15 @@ WHOLE_AT_ONCE = 20
 """The same where each comes with its trace."""
 
 
-def open_store(uri_or_path: str | Path, *, clock: Clock = time.time) -> SqliteStore:
+def open_store(
+    uri_or_path: str | Path, *, clock: Clock = time.time, process: Callable[[], leases.Process] = leases.this_process
+) -> SqliteStore:
     """The store in a file, which is made when it is not there yet.
 
     Args:
         uri_or_path: A path, `sqlite:///file` or `sqlite:////absolute/file`.
         clock: Seconds since the epoch.
+        process: Who writes.
 
     Raises:
         ConfigurationError: The address is none of a file, or its folder does not exist.
@@ -70,7 +69,7 @@ def open_store(uri_or_path: str | Path, *, clock: Clock = time.time) -> SqliteSt
     except BaseException:
         connections.close()
         raise
-    return SqliteStore(connections, clock=clock)
+    return SqliteStore(connections, clock=clock, process=process)
 
 
 def _path(uri_or_path: str | Path) -> Path:
@@ -84,122 +83,40 @@ def _path(uri_or_path: str | Path) -> Path:
     return Path(text).expanduser().absolute()
 
 
-class SqliteStore:
+class SqliteStore(Runs):
     """Implements `protocols.Store`. Get one from `open_store`; end it with `close()` or a `with` block."""
-
-    def __init__(self, connections: Connections, *, clock: Clock = time.time, new_id: Callable[[], str] = new_assessment_id) -> None:
-        self._connections = connections
-        self._clock = clock
-        self._new_id = new_id
-
-    @property
-    def uri(self) -> str:
-        return f"sqlite:///{self._connections.path}"
-
-    @property
-    def path(self) -> Path:
-        return self._connections.path
-
-    def __repr__(self) -> str:
-        return f"SqliteStore({str(self.path)!r})"
-
-    def __enter__(self) -> SqliteStore:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connections.close()
-
-    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        return self._connections.reading()
-
-    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        return self._connections.writing()
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
-
-    def _stamp(self) -> assessments.Stamp:
-        return assessments.Stamp(now_ms=self._now_ms(), new_id=self._new_id)
-
-    # experiments and runs
-
-    def ensure_experiment(self, name: str) -> Experiment:
-        """The experiment of this name, made when there is none."""
-        with self._writing() as connection:
-            return experiments.ensure_experiment(connection, name, self._now_ms())
-
-    def experiment(self, experiment_id: str) -> Experiment:
-        """Raises: NotFound: There is none of this id; the message names the nearest."""
-        with self._reading() as connection:
-            return experiments.find_experiment(connection, experiment_id, self.uri)
-
-    def experiments(self) -> list[Experiment]:
-        """All of them, in order of creation."""
-        with self._reading() as connection:
-            return experiments.list_experiments(connection)
-
-    def create_run(self, run: Run) -> None:
-        """Raises: NotFound: Its experiment does not exist. UsageError: A run of this id does."""
-        with self._writing() as connection:
-            experiments.create_run(connection, run, self.uri)
-
-    def run(self, run_id: str) -> Run:
-        """The run of this id, of an id that begins so (from four characters on), or of this name, when only one fits.
-
-        Raises:
-            NotFound: None fits, or several do; the message names the nearest.
-        """
-        with self._reading() as connection:
-            return experiments.find_run(connection, run_id, self.uri)
-
-    def search_runs(
-        self, experiment_ids: Sequence[str] | None = None, *, filter_string: str = "", max_results: int = 1000, order_by: Sequence[str] = ()
-    ) -> list[Run]:
-        """Runs of these experiments, or of all; the latest first unless ordered otherwise."""
-        search = Search(experiment_ids=experiment_ids, filter_string=filter_string, max_results=max_results, order_by=order_by)
-        with self._reading() as connection:
-            return experiments.search_runs(connection, search)
-
-    def end_run(self, run_id: str, status: RunStatus, end_time: int | None) -> None:
-        with self._writing() as connection:
-            experiments.end_run(connection, run_id, status, end_time, self.uri)
-
-    def delete_run(self, run_id: str) -> None:
-        """Removes a run with its evaluations, rows, metrics, parameters and tags; traces stay."""
-        with self._writing() as connection:
-            experiments.delete_run(connection, run_id)
-
-    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Raises: UsageError: One is there already with another value; then none is written."""
-        with self._writing() as connection:
-            experiments.log_params(connection, run_id, params, self.uri)
-
-    def log_metrics(self, run_id: str, metrics: Iterable[Metric]) -> None:
-        """Adds to the metrics' histories."""
-        given = list(metrics)
-        with self._writing() as connection:
-            experiments.log_metrics(connection, run_id, given, self.uri)
-
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        with self._writing() as connection:
-            experiments.set_tags(connection, run_id, tags, self.uri)
 
     # evaluations and their rows
 
     def create_evaluation(self, evaluation: Evaluation) -> Evaluation:
         """The evaluation as written: with the next number within its run."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             return evaluations.create_evaluation(connection, evaluation, self.uri)
 
     def evaluations(self, run_id: str) -> list[Evaluation]:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return evaluations.evaluations_of(connection, run_id)
 
+    def last_evaluation(self, experiment_id: str, *, like: Evaluation | None = None, run_name: str | None = None) -> Evaluation | None:
+        """The last evaluation of the newest run that has one.
+
+        Args:
+            experiment_id: Where to look.
+            like: Only an unfinished one that nobody works on, with the same target, scorers, repeats and name of the data.
+            run_name: Only in runs of this name.
+        """
+        with self.reading() as connection:
+            for name, found, finished in evaluations.last_evaluations(connection, experiment_key(experiment_id)):
+                if run_name is not None and name != run_name:
+                    continue
+                if like is None:
+                    return found
+                if not finished and found.fingerprint == like.fingerprint and not self.held(connection, found.run_id):
+                    return found
+        return None
+
     def evaluation(self, evaluation_id: str) -> Evaluation:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return evaluations.find_evaluation(connection, evaluation_id, self.uri)
 
     def add_rows(self, evaluation_id: str, rows: Iterable[Row]) -> int:
@@ -207,51 +124,71 @@ class SqliteStore:
         self.evaluation(evaluation_id)
         source, count = iter(rows), 0
         while batch := list(islice(source, ADDED_AT_ONCE)):
-            with self._writing() as connection:
+            with self.writing() as connection:
                 evaluations.add_rows(connection, evaluation_id, batch)
             count += len(batch)
         return count
 
     def discard_evaluation(self, evaluation_id: str) -> None:
         """Removes an evaluation that must not have been: with its rows and verdicts, not with its traces."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             evaluations.discard_evaluation(connection, evaluation_id)
 
-    def pending(self, evaluation_id: str) -> Iterator[Row]:
-        """The rows without a final state, in order. Rows that get one meanwhile are left out; recording on any thread is fine."""
+    def staging(self, evaluation_id: str) -> AbstractContextManager[Staging]:
+        """A place for the rows of the data beside this evaluation's, on this thread."""
+        return Staged(self, evaluation_id)
+
+    def pending(self, evaluation_id: str) -> Iterator[Task]:
+        """The rows without a final state, in order, with what of them is there.
+
+        Rows that get a final state meanwhile are left out; recording on any thread is fine.
+        """
         self.evaluation(evaluation_id)
         return self._pending(evaluation_id)
 
-    def _pending(self, evaluation_id: str) -> Iterator[Row]:
+    def _pending(self, evaluation_id: str) -> Iterator[Task]:
         after: RowKey | None = evaluations.BEFORE_ALL
         while after is not None:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 page = evaluations.pending_page(connection, evaluation_id, after, READ_AT_ONCE)
-            yield from page
-            after = page[-1].key if page else None
+            for row, answered in page:
+                yield self._begun(evaluation_id, row) if answered else Task(row=row)
+            after = page[-1][0].key if page else None
 
-    def record(self, evaluation_id: str, events: Sequence[Event]) -> None:
+    def _begun(self, evaluation_id: str, row: Row) -> Task:
+        with self.reading() as connection:
+            reply, answered = evaluations.reply_of(connection, evaluation_id, row.key)
+        return Task(row=row, reply=reply, answered=answered)
+
+    def record(self, evaluation_id: str, events: Sequence[Event], *, lease: Lease | None = None) -> None:
         """Writes what happened, all of it or nothing.
 
+        Args:
+            evaluation_id: Whose rows it happened to.
+            events: In their order.
+            lease: Write only while this holds.
+
         Raises:
-            StoreError: It could not be written, or tells of rows that the evaluation does not have.
+            StoreError: It could not be written, or tells of rows that the evaluation does not have, or another process has taken over.
         """
         if not events:
             return
-        with self._writing() as connection:
-            recording.record(connection, evaluation_id, events, self._stamp())
+        with self.writing() as connection:
+            if lease is not None:
+                leases.require_lease(connection, lease)
+            recording.record(connection, evaluation_id, events, self.stamp())
 
     def finish_evaluation(
         self, evaluation_id: str, *, unfinished: RowState, dataset_digest: str | None = None, summary: Mapping[str, Any] | None = None
     ) -> int:
         """Gives the rows that have no final state this one, and keeps the final figures; how many rows there were."""
         self.evaluation(evaluation_id)
-        with self._writing() as connection:
+        with self.writing() as connection:
             return evaluations.finish_evaluation(connection, evaluation_id, unfinished, dataset_digest, summary)
 
     def state_counts(self, evaluation_id: str) -> Mapping[RowState, int]:
         """How many rows are in each state that occurs."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return evaluations.state_counts(connection, evaluation_id)
 
     def rows(self, evaluation_id: str, *, with_traces: bool = False) -> Iterator[RowRecord]:
@@ -263,7 +200,7 @@ class SqliteStore:
         after: RowKey | None = evaluations.BEFORE_ALL
         limit = WHOLE_AT_ONCE if with_traces else READ_AT_ONCE
         while after is not None:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 page = evaluations.rows_page(connection, evaluation_id, after, limit, with_traces=with_traces)
             yield from page
             after = page[-1].row.key if page else None
@@ -279,43 +216,44 @@ class SqliteStore:
     def _verdicts(self, evaluation_id: str, order: Mapping[str, int], *, brief: bool) -> Iterator[VerdictRecord]:
         after: RowKey | None = evaluations.BEFORE_ALL
         while after is not None:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 page, after = evaluations.verdicts_page(connection, evaluation_id, order, after, READ_AT_ONCE, brief=brief)
             yield from page
 
     def spent(self, evaluation_id: str) -> Mapping[str, Spent]:
         """What each scorer's calls have cost."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return evaluations.spent_per_scorer(connection, evaluation_id)
 
     def latencies(self, evaluation_id: str) -> list[float]:
         """Of the calls that were answered, in milliseconds, the shortest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return evaluations.latencies(connection, evaluation_id)
 
     def first_tokens(self, evaluation_id: str) -> list[float]:
         """Of the answers that were streamed, milliseconds to the first token, the shortest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return evaluations.first_tokens(connection, evaluation_id)
 
     def errors(self, evaluation_id: str) -> list[tuple[RowKey, str | None, AssessmentError]]:
         """Everything that failed, in order of rows: the row, the scorer (None for the prediction), and what it said, without the stack."""
-        with self._reading() as connection:
-            return evaluations.errors_of(connection, evaluation_id)
+        with self.reading() as connection:
+            scorers = {spec.name for spec in evaluations.find_evaluation(connection, evaluation_id, self.uri).scorers}
+            return evaluations.errors_of(connection, evaluation_id, scorers)
 
     # traces and assessments
 
     def save_trace(self, trace: Trace, *, experiment_id: str, run_id: str | None = None) -> None:
         """Writes a trace that belongs to no row; one of the same id is replaced, and what was said about it stays."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             experiments.find_experiment(connection, experiment_id, self.uri)
             if run_id is not None:
                 experiments.require_run(connection, run_id, self.uri)
-            traces.write_trace(connection, trace, self._stamp(), experiment_id=experiment_key(experiment_id), run_id=run_id)
+            traces.write_trace(connection, trace, self.stamp(), experiment_id=experiment_key(experiment_id), run_id=run_id)
 
     def trace(self, trace_id: str) -> Trace | None:
         """The trace with everything that is said about it; None when it is not here."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return next(iter(traces.find_traces(connection, [trace_id]).values()), None)
 
     def search_traces(
@@ -332,13 +270,13 @@ class SqliteStore:
         search = Search(
             experiment_ids=experiment_ids, run_id=run_id, filter_string=filter_string, max_results=max_results, order_by=order_by
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             return traces.search_traces(connection, search, include_spans=include_spans)
 
     def add_assessment(self, trace_id: str, assessment: Assessment) -> Assessment:
         """The assessment as written: with its trace, id and times. Raises: NotFound: The trace is not here."""
-        with self._writing() as connection:
-            return assessments.add_assessment(connection, trace_id, assessment, self._stamp(), self.uri)
+        with self.writing() as connection:
+            return assessments.add_assessment(connection, trace_id, assessment, self.stamp(), self.uri)
 
     def override_feedback(self, trace_id: str, assessment_id: str, feedback: Feedback) -> Feedback:
         """Puts new feedback in the place of an old one, which stays readable and is no longer valid.
@@ -347,5 +285,5 @@ class SqliteStore:
             NotFound: The trace or the assessment is not here.
             UsageError: The assessment is an expectation, or has been overridden already.
         """
-        with self._writing() as connection:
-            return assessments.override_feedback(connection, trace_id, assessment_id, feedback, self._stamp(), self.uri)
+        with self.writing() as connection:
+            return assessments.override_feedback(connection, trace_id, assessment_id, feedback, self.stamp(), self.uri)

@@ -12,7 +12,7 @@ from evalpoint.stores.assessments import Stamp, assessments_of, insert_assessmen
 from evalpoint.stores.filters import TRACES, Search, search_sql
 from evalpoint.stores.text import as_integer, as_text, load, write_json
 
-__all__ = ["add_trace_tags", "find_traces", "has_trace", "link_trace", "search_traces", "write_trace"]
+__all__ = ["change_trace_tags", "find_traces", "has_trace", "link_trace", "search_traces", "write_trace"]
 
 NAME_TAG = "mlflow.traceName"
 RUN_METADATA = "mlflow.sourceRun"
@@ -90,10 +90,10 @@ def has_trace(connection: sqlite3.Connection, trace_id: str) -> bool:
     return connection.execute("SELECT 1 FROM traces WHERE trace_id = ?", (trace_id,)).fetchone() is not None
 
 
-def add_trace_tags(connection: sqlite3.Connection, trace_id: str, tags: Mapping[str, str]) -> None:
-    """Sets these tags beside those that the trace has."""
+def change_trace_tags(connection: sqlite3.Connection, trace_id: str, tags: Mapping[str, str], without: Sequence[str] = ()) -> None:
+    """Sets these tags beside those that the trace has, and takes others away."""
     (before,) = connection.execute("SELECT tags FROM traces WHERE trace_id = ?", (trace_id,)).fetchone()
-    after = {**load(before), **tags}
+    after = {**{key: value for key, value in load(before).items() if key not in without}, **tags}
     connection.execute(
         "UPDATE traces SET tags = ?, name = coalesce(?, name) WHERE trace_id = ?", (write_json(after), tags.get(NAME_TAG), trace_id)
     )
