@@ -11,6 +11,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.core import Config
+from databricks.sdk.service.apps import AppsAPI
 
 from evalpoint.entities import Trace
 from evalpoint.errors import ConfigurationError
@@ -41,6 +42,7 @@ def invocation(given: Any, **more: Any) -> dict[str, Any]:
     return {"id": str(uuid4()), "input": given, **more}
 
 
+@pytest.mark.skipif(not hasattr(AppsAPI, "get"), reason="this databricks-sdk knows no apps yet")
 def test_described(workspace: MockWorkspace) -> None:
     """The workspace lists and describes an app as the SDK reads it; one that is not there is a 404."""
     app = workspace.app("helper")
