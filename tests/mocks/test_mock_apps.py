@@ -11,7 +11,6 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.core import Config
-from databricks.sdk.service.apps import AppsAPI
 
 from evalpoint.entities import Trace
 from evalpoint.errors import ConfigurationError
@@ -42,11 +41,12 @@ def invocation(given: Any, **more: Any) -> dict[str, Any]:
     return {"id": str(uuid4()), "input": given, **more}
 
 
-@pytest.mark.skipif(not hasattr(AppsAPI, "get"), reason="this databricks-sdk knows no apps yet")
 def test_described(workspace: MockWorkspace) -> None:
     """The workspace lists and describes an app as the SDK reads it; one that is not there is a 404."""
     app = workspace.app("helper")
     client = WorkspaceClient(config=Config(host=workspace.url, token=workspace.token))
+    if not hasattr(client.apps, "get"):
+        pytest.skip("this databricks-sdk knows no apps yet")
     described = client.apps.get("helper")
     assert (described.url, described.compute_status.state.value, described.app_status.state.value) == (app.url, "ACTIVE", "RUNNING")
     assert [each.name for each in client.apps.list()] == ["helper"]
