@@ -12,6 +12,7 @@ import pytest
 
 import evalpoint
 from evalpoint.endpoints import chat_endpoints, connect
+from evalpoint.endpoints.endpoint import _unwanted
 from evalpoint.entities import RowKey, Trace
 from evalpoint.errors import AccessDenied, Broken, ConfigurationError, NotFound, Rejected, UnusableReply, UsageError
 from evalpoint.mocks import Answer, MockWorkspace, fault
@@ -299,3 +300,49 @@ def test_a_token_that_a_server_echoes_goes_no_further(workspace: MockWorkspace) 
     outputs, made = traced(evalpoint.to_predict_fn("endpoints:/echo"), QUESTION)
     assert evalpoint.text_of(outputs) == "Your token is [hidden]."
     assert workspace.token not in made.to_json()
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ({"error": {"message": "model crashed"}}, True),
+        ({"error_code": "INTERNAL_ERROR", "message": "model crashed"}, True),
+        ({"error": "model crashed", "answer": "but here is one"}, False),
+        ({"error": None, "message": "fine"}, False),
+    ],
+    ids=["error", "code", "beside-an-answer", "null"],
+)
+def test_a_200_that_is_only_an_error(workspace: MockWorkspace, body: Any, refused: bool) -> None:
+    """It is a failure of its row, and never an answer to be graded; an error beside an answer is the agent's own matter."""
+    workspace.chat("bot", answers=lambda request: body)
+    predict = evalpoint.to_predict_fn("endpoints:/bot")
+    if not refused:
+        predict(question="x")
+        return
+    with pytest.raises(UnusableReply, match="model crashed"):
+        predict(question="x")
+
+
+def test_a_column_named_self(workspace: MockWorkspace) -> None:
+    """No column's name is in the way of the function's own parameters."""
+    bot = workspace.custom("bot", answers="fine")
+    evalpoint.to_predict_fn("endpoints:/bot")(self="x", y=1)
+    assert bot.requests[0].body["dataframe_records"] == [{"self": "x", "y": 1}]
+
+
+@pytest.mark.parametrize(
+    ("complaint", "payload", "dropped"),
+    [
+        ("Extra inputs are not permitted", {"input": [], "n": 1}, True),
+        ("json: unknown field", {"n": 1, "messages": []}, True),
+        ('json: unknown field "n"', {"n": 1}, False),
+        ("unknown field: temperature", {"temperature": 1}, False),
+        ("Model raised ValueError", {"n": 1}, False),
+        ("unknown field 'databricks_options'", {"n": 1}, True),
+    ],
+    ids=["pydantic", "bare", "quoted", "after-field", "other", "ours"],
+)
+def test_whose_field_a_400_is_about(complaint: str, payload: dict[str, Any], dropped: bool) -> None:
+    """Ours are dropped when the complaint names them, or names none of the caller's."""
+    body = {**payload, "databricks_options": {"return_trace": True}}
+    assert bool(_unwanted(Rejected(complaint, status=400), body, payload)) is dropped

@@ -59,6 +59,10 @@ class Answer:
         return _model(self.body)
 
 
+_OF_ERRORS = frozenset(("error", "error_code", "message", "detail", "details", "status", "status_code", "type", "code", "request_id"))
+"""Members of error bodies."""
+
+
 def ask_once(server: Server, path: str, body: Mapping[str, Any], *, what: str, kind: Kind, stream: bool) -> Streamed:
     """One question, one answer, the same value whether it was streamed or not.
 
@@ -75,10 +79,16 @@ def ask_once(server: Server, path: str, body: Mapping[str, Any], *, what: str, k
         answered = Streamed(
             body=read, status=reply.status, latency_ms=reply.latency_ms, headers=reply.headers, output=aside if is_dict(aside) else {}
         )
-    if answered.output.get("error"):
-        code, message = error_text(answered.output["error"])
+    wrong = answered.output.get("error") or (answered.body if _is_only_an_error(answered.body) else None)
+    if wrong:
+        code, message = error_text(wrong)
         raise UnusableReply(f"{what} answered with an error inside a {answered.status}: {message}", status=answered.status, error_code=code)
     return answered
+
+
+def _is_only_an_error(body: Any) -> bool:
+    """A body of 200 that says what went wrong and nothing else is no answer."""
+    return is_dict(body) and bool(body.get("error") or body.get("error_code")) and body.keys() <= _OF_ERRORS
 
 
 def answer_from(answered: Streamed, *, trace_asked: bool = False, served_model: str | None = None) -> Answer:

@@ -233,4 +233,10 @@ def _unwanted(error: Rejected, body: Mapping[str, Any], payload: Mapping[str, An
     named = frozenset(key for key in added if key in text)
     if named:
         return named
-    return added if _COMPLAINT.search(text) and not any(key in text for key in payload) else frozenset()
+    return added if _COMPLAINT.search(text) and not any(_names(text, key) for key in payload) else frozenset()
+
+
+def _names(text: str, key: str) -> bool:
+    """Whether a complaint is about this field: it stands in quotes, or behind the word "field"; "n" is in many a word."""
+    name = re.escape(key)
+    return re.search(rf"""["'`]{name}\\?["'`]|\bfields?:? {name}\b""", text, re.I) is not None

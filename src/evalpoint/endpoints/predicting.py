@@ -41,7 +41,7 @@ class EndpointFunction:
         self._fresh = fresh
         self._shared = SharedIds(fresh.paths if fresh else ())
 
-    def __call__(self, **inputs: Any) -> Any:
+    def __call__(self, /, **inputs: Any) -> Any:
         payload = self._payload(inputs)
         row = request_id()
         if self._request is not None and row is not None:
