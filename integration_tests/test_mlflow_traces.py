@@ -25,6 +25,7 @@ def _stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "MLFLOW_TRACKING", "MLFLOW_EXPERIMENT"))]:
         monkeypatch.delenv(name)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow.set_experiment("traces")  # another test's experiment is not in this store
     evalpoint.set_tracking_uri(tmp_path / "evalpoint.db")
     yield
     evalpoint.set_tracking_uri(None)
