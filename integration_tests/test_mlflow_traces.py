@@ -26,6 +26,7 @@ def _stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     mlflow.set_experiment("traces")  # another test's experiment is not in this store
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # MLflow sets it for its children; it names nothing in ours
     evalpoint.set_tracking_uri(tmp_path / "evalpoint.db")
     yield
     evalpoint.set_tracking_uri(None)
