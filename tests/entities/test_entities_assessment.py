@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evalpoint.entities import Assessment, AssessmentError, AssessmentSource, AssessmentSourceType, CategoricalRating, Expectation, Feedback
-from evalpoint.entities.assessment import STACK_TRACE_LIMIT, assessment_from_fields, relabelled
+from evalpoint.entities.assessment import STACK_TRACE_LIMIT, assessment_from_fields
 from evalpoint.formats import read_assessment, write_assessment
 
 
@@ -128,16 +128,6 @@ def test_round_trip(assessment):
     assert assessment_from_fields(fields) == assessment
     assert read_assessment(write_assessment(fields)) == fields
     assert copy.deepcopy(assessment) == pickle.loads(pickle.dumps(assessment)) == assessment  # noqa: S301 - our own bytes
-
-
-def test_relabelled():
-    """A copy with other fields; the first stays."""
-    feedback = Feedback(name="a", value=1, rationale="r")
-    other = relabelled(feedback, name="b", trace_id="tr-1")
-    assert (other.name, other.trace_id, other.value) == ("b", "tr-1", 1)
-    assert isinstance(other, Feedback)
-    assert other.rationale == "r"
-    assert feedback.name == "a"
 
 
 @pytest.mark.parametrize(

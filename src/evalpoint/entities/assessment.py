@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -263,8 +263,3 @@ def assessment_from_fields(fields: AssessmentFields) -> Assessment | None:
             assessment_id=fields["assessment_id"],
         )
     return None
-
-
-def relabelled(assessment: Assessment, **changes: Any) -> Assessment:
-    """A copy with other fields: `dataclasses.replace` for values whose constructors take the same names."""
-    return replace(assessment, **changes)
